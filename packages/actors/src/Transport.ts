@@ -1,0 +1,65 @@
+/**
+ * The frames service: what the runtime needs of a network, and no more. NATS implements it (`nats/NatsTransport`), and a
+ * seeded bus in memory does for tests (`testing/TestBus`); one contract suite runs on both.
+ *
+ * At most once, in order per sender and subject. Nothing is queued while disconnected: what cannot be sent now fails now.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+
+/**
+ * A frame that was not delivered, or not answered.
+ *
+ * - `NoListener`    nobody subscribes to the subject *now*: not executed. The listener may be reconnecting.
+ * - `Disconnected`  this process has no connection: not sent.
+ * - `TooLarge`      larger than the network takes: not sent.
+ * - `Timeout`       sent, and not answered in time: outcome unknown.
+ */
+export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+  reason: Schema.Literals(["NoListener", "Disconnected", "TooLarge", "Timeout"]),
+  subject: Schema.String
+}) {
+  override get message() {
+    return `${this.reason} on ${this.subject}`
+  }
+}
+
+export interface Frame {
+  readonly subject: string
+  readonly data: Uint8Array
+  /** Answers a request, at most once; undefined for a publish. Never throws: an answer that cannot be sent is dropped. */
+  readonly respond: ((data: Uint8Array) => void) | undefined
+}
+
+export class Transport extends Context.Service<
+  Transport,
+  {
+    /** Sends and awaits one answer. `timeoutMs` counts from the call. */
+    readonly request: (
+      subject: string,
+      data: Uint8Array,
+      options: { readonly timeoutMs: number }
+    ) => Effect.Effect<Uint8Array, TransportError>
+
+    readonly publish: (subject: string, data: Uint8Array) => Effect.Effect<void, TransportError>
+
+    /**
+     * Calls `onFrame` for each frame, synchronously and in order, until the scope closes. With `queue`, each frame goes to
+     * one member of that group. Survives reconnects.
+     */
+    readonly subscribe: (
+      subject: string,
+      onFrame: (frame: Frame) => void,
+      options?: { readonly queue?: string }
+    ) => Effect.Effect<void, never, Scope.Scope>
+
+    /** Monotonic milliseconds at which the present unbroken connection began; undefined while disconnected. */
+    readonly connectedSince: Effect.Effect<number | undefined>
+
+    /** `true` on each connection made, `false` on each lost; begins with the present state. Never fails, never ends. */
+    readonly connected: Stream.Stream<boolean>
+  }
+>()("@ebb/actors/Transport") {}
