@@ -1,0 +1,138 @@
+/**
+ * The errors of the media package, each with the data that a caller acts on. The line above each says which of the three
+ * kinds it is: not executed and safe to retry, not executed and never to retry as it is, or outcome unknown.
+ */
+import * as Schema from "effect/Schema"
+
+/** Not executed; safe to retry, here later or on another node. No worker can take the room. */
+export class WorkerUnavailable extends Schema.TaggedError<WorkerUnavailable>()("WorkerUnavailable", {
+  reason: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `no mediasoup worker: ${this.reason}`
+  }
+}
+
+/**
+ * Not executed; never to retry. mediasoup's signal listeners are not the ones that the engine knows how to remove, so a
+ * SIGTERM could end rooms: the engine refuses to start with this version of mediasoup.
+ */
+export class SignalListenersUnexpected extends Schema.TaggedError<SignalListenersUnexpected>()(
+  "SignalListenersUnexpected",
+  {
+    /** Names of the process events to which mediasoup added a listener, once per listener. */
+    found: Schema.Array(Schema.String),
+    expected: Schema.Array(Schema.String)
+  }
+) {
+  readonly retry = "never"
+  override get message() {
+    return `mediasoup listens on the process for [${this.found}], expected [${this.expected}]`
+  }
+}
+
+/** Outcome unknown, and of no more matter: the worker process under the room is gone, with all media of the room. */
+export class WorkerDied extends Schema.TaggedError<WorkerDied>()("WorkerDied", {
+  workerPid: Schema.Int,
+  /** What mediasoup says of it: exit code and signal. */
+  reason: Schema.String
+}) {
+  readonly retry = "unknown"
+  override get message() {
+    return `mediasoup worker ${this.workerPid} died: ${this.reason}`
+  }
+}
+
+/** Not executed; never to retry. The room's media was closed. */
+export class RoomMediaClosed extends Schema.TaggedError<RoomMediaClosed>()("RoomMediaClosed", {
+  roomId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the media of room ${this.roomId} is closed`
+  }
+}
+
+/** Outcome unknown; ask again with the same id. The worker did not answer in time. */
+export class EngineTimeout extends Schema.TaggedError<EngineTimeout>()("EngineTimeout", {
+  roomId: Schema.String,
+  operation: Schema.String,
+  afterMs: Schema.Number
+}) {
+  readonly retry = "unknown"
+  override get message() {
+    return `${this.operation} in room ${this.roomId}: no answer from the worker in ${this.afterMs} ms`
+  }
+}
+
+/** Not executed; never to retry as it is. The id is there with other options. */
+export class MediaConflict extends Schema.TaggedError<MediaConflict>()("MediaConflict", {
+  roomId: Schema.String,
+  entity: Schema.Literals(["producer", "consumer"]),
+  id: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.entity} ${this.id} of room ${this.roomId} exists with other options`
+  }
+}
+
+/** Not executed; never to retry as it is. An option that the media layer cannot take. */
+export class MediaRejected extends Schema.TaggedError<MediaRejected>()("MediaRejected", {
+  operation: Schema.String,
+  /** What is wrong, and what to give instead. */
+  reason: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.operation} refused: ${this.reason}`
+  }
+}
+
+/** Not executed; never to retry as it is. RTP without encryption would cross a network. */
+export class PlainOnNetworkRefused extends Schema.TaggedError<PlainOnNetworkRefused>()(
+  "PlainOnNetworkRefused",
+  {
+    ip: Schema.String
+  }
+) {
+  readonly retry = "never"
+  override get message() {
+    return `plain RTP on ${this.ip}, which is not a loopback address: give srtp, or start the node with allowPlainOnNetwork`
+  }
+}
+
+/** Not executed; safe to retry once something has closed, or on another node. */
+export class PortsExhausted extends Schema.TaggedError<PortsExhausted>()("PortsExhausted", {
+  ip: Schema.String,
+  min: Schema.Int,
+  max: Schema.Int
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `every UDP port of ${this.ip} from ${this.min} to ${this.max} is taken`
+  }
+}
+
+/** Not executed; never to retry as it is. */
+export class UnknownProducer extends Schema.TaggedError<UnknownProducer>()("UnknownProducer", {
+  roomId: Schema.String,
+  producerId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `room ${this.roomId} has no producer ${this.producerId}`
+  }
+}
+
+/** Not executed; never to retry as it is. */
+export class UnknownConsumer extends Schema.TaggedError<UnknownConsumer>()("UnknownConsumer", {
+  roomId: Schema.String,
+  consumerId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `room ${this.roomId} has no consumer ${this.consumerId}`
+  }
+}
