@@ -136,3 +136,112 @@ export class UnknownConsumer extends Schema.TaggedError<UnknownConsumer>()("Unkn
     return `room ${this.roomId} has no consumer ${this.consumerId}`
   }
 }
+
+// ---- recordings ----
+
+/** Safe to retry: the disk refused. What was written before stays; a journal counts what it could not write. */
+export class RecordingStorageError extends Schema.TaggedError<RecordingStorageError>()(
+  "RecordingStorageError",
+  {
+    operation: Schema.String,
+    path: Schema.String,
+    /** The system's code (`ENOSPC`, `EIO`, ...), or `Unknown`. */
+    code: Schema.String,
+    detail: Schema.String
+  }
+) {
+  readonly retry = "safe"
+  override get message() {
+    return `cannot ${this.operation} ${this.path}: ${this.detail}`
+  }
+}
+
+/** Not executed; never to retry with this version. A newer major version wrote the file; it was not touched. */
+export class UnsupportedFormat extends Schema.TaggedError<UnsupportedFormat>()("UnsupportedFormat", {
+  path: Schema.String,
+  version: Schema.Number,
+  supported: Schema.Number
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.path} has format version ${this.version}; this software reads up to ${this.supported}`
+  }
+}
+
+/** Not executed; never to retry. A manifest, receipt or journal does not decode; it was not touched. */
+export class RecordingFileInvalid extends Schema.TaggedError<RecordingFileInvalid>()("RecordingFileInvalid", {
+  path: Schema.String,
+  detail: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.path} cannot be read: ${this.detail}`
+  }
+}
+
+/** Not executed; never to retry. The folder has a journal with content but no manifest. The journal is kept. */
+export class ManifestMissing extends Schema.TaggedError<ManifestMissing>()("ManifestMissing", {
+  folder: Schema.String,
+  journalBytes: Schema.Number
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.folder} has a journal of ${this.journalBytes} bytes but no manifest`
+  }
+}
+
+/** Not executed; never to retry. The manifest's journal, which is created before it, was removed by somebody. */
+export class JournalMissing extends Schema.TaggedError<JournalMissing>()("JournalMissing", {
+  folder: Schema.String,
+  recordingId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the journal of recording ${this.recordingId} is gone from ${this.folder}`
+  }
+}
+
+/** Not executed; safe to retry later. A living process holds the lock of the folder. */
+export class FolderHeld extends Schema.TaggedError<FolderHeld>()("FolderHeld", {
+  folder: Schema.String,
+  /** What the lock file says of its holder. */
+  holder: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `${this.folder} is held by a living process: ${this.holder}`
+  }
+}
+
+/** Not executed; never to retry before ffmpeg is installed. Nothing can be verified, so nothing can be computed. */
+export class FfmpegMissing extends Schema.TaggedError<FfmpegMissing>()("FfmpegMissing", {
+  command: Schema.String,
+  detail: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.command} is needed to verify recordings and cannot be used: ${this.detail}`
+  }
+}
+
+/** Never to retry with this version. The file does not decode to what was muxed; the journal is kept. */
+export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()("VerificationFailed", {
+  recordingId: Schema.String,
+  problems: Schema.Array(Schema.String)
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `recording ${this.recordingId} does not verify: ${this.problems.join("; ")}`
+  }
+}
+
+/** Safe to retry. The computing process ended without an outcome, killed or crashed; the journal is kept. */
+export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeFailed", {
+  folder: Schema.String,
+  detail: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `computing ${this.folder} ended without an outcome: ${this.detail}`
+  }
+}

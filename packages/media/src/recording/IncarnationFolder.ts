@@ -1,0 +1,82 @@
+/**
+ * One process incarnation's folder of recordings, and who may touch it: only the holder of its lock. A living process holds
+ * the lock of its own; whoever gets the lock of another folder knows that its process is dead and may finish what it left. So a
+ * new node beside a living one takes nothing.
+ *
+ *     <dataDir>/incarnations/<incarnation>/lock
+ *     <dataDir>/incarnations/<incarnation>/<recordingId>/{manifest.json, journal.ebbj, receipt.json}
+ */
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import * as fsp from "node:fs/promises"
+import * as path from "node:path"
+import type { FolderHeld, RecordingStorageError } from "../MediaError.ts"
+import { lockFolder } from "./FolderLock.ts"
+import { attempt, list, makeFolder, syncFolder } from "./internal/disk.ts"
+
+const lockName = "lock"
+
+export interface IncarnationFolder {
+  readonly path: string
+  readonly incarnation: string
+  /** Where the part of this recording is, or is to be; the folder need not exist. */
+  readonly partFolder: (recordingId: string) => string
+  /** The folders of all parts, sorted. */
+  readonly parts: Effect.Effect<ReadonlyArray<string>, RecordingStorageError>
+}
+
+const incarnationsFolder = (dataDir: string) => path.join(dataDir, "incarnations")
+
+const folderAt = (folder: string): IncarnationFolder => ({
+  path: folder,
+  incarnation: path.basename(folder),
+  partFolder: (recordingId) => path.join(folder, recordingId),
+  parts: partsOf(folder)
+})
+
+/** The part folders under an incarnation folder; reading them needs no lock, touching them does. */
+export const partsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
+  attempt("list", folder, () => fsp.readdir(folder, { withFileTypes: true })).pipe(
+    Effect.map((entries) =>
+      entries
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => path.join(folder, entry.name))
+        .toSorted()
+    ),
+    Effect.catch((error) => (error.code === "ENOENT" ? Effect.succeed([]) : Effect.fail(error)))
+  )
+
+/** All incarnation folders under a data folder, sorted. */
+export const listIncarnations = (
+  dataDir: string
+): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
+  list(incarnationsFolder(dataDir)).pipe(
+    Effect.map((names) => names.map((name) => path.join(incarnationsFolder(dataDir), name)))
+  )
+
+/** Creates and locks this process's own folder, until the scope closes. */
+export const acquire = (
+  dataDir: string,
+  identity: { readonly incarnation: string; readonly nodeId: string }
+): Effect.Effect<IncarnationFolder, FolderHeld | RecordingStorageError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const folder = path.join(incarnationsFolder(dataDir), identity.incarnation)
+    yield* makeFolder(folder)
+    // Somebody who looks for remains may hold a new folder for the moment it takes to see that it is empty: hence the wait.
+    yield* lockFolder(folder, {
+      name: lockName,
+      holder: { nodeId: identity.nodeId, pid: process.pid, started: new Date().toISOString() },
+      waitSeconds: 10
+    })
+    yield* syncFolder(path.dirname(folder))
+    return folderAt(folder)
+  }).pipe(Effect.retry({ times: 3, while: (error) => error._tag === "FolderHeld" }))
+
+/** Locks the folder of a dead process until the scope closes, or fails at once with `FolderHeld`: its process lives. */
+export const tryAdopt = (
+  folder: string
+): Effect.Effect<IncarnationFolder, FolderHeld | RecordingStorageError, Scope.Scope> =>
+  lockFolder(folder, {
+    name: lockName,
+    holder: { adoptedBy: process.pid, started: new Date().toISOString() }
+  }).pipe(Effect.as(folderAt(folder)))

@@ -1,0 +1,160 @@
+/**
+ * The bytes of `journal.ebbj`: a file header, then records. docs/journal-format.md is the specification; a test decodes
+ * that page's own example.
+ *
+ * Every record carries type, track, length, CRC and the arrival on the node's monotonic clock, so that a reader can skip
+ * what it does not know and find its way again after damage. Numbers are big-endian. A compatible change is a new record type
+ * or a new field in a MessagePack map; anything else raises `major`.
+ */
+import * as MessagePack from "@msgpack/msgpack"
+import * as Schema from "effect/Schema"
+import { crc32 } from "node:zlib"
+import { openLiterals } from "./internal/storedSchema.ts"
+
+export const journalName = "journal.ebbj"
+export const journalMajor = 1
+export const journalMinor = 0
+export const fileHeader: Uint8Array = Uint8Array.of(0x45, 0x42, 0x42, 0x4a, journalMajor, journalMinor, 0, 0)
+
+export const recordMarker = 0xeb
+export const recordHeaderBytes = 20
+/** A length above this is damage, not a record. */
+export const maxPayloadBytes = 1 << 20
+
+export const recordType = {
+  anchor: 1,
+  track: 2,
+  rtp: 3,
+  senderReport: 4,
+  gap: 5,
+  trackEnd: 6,
+  seal: 7
+} as const
+
+/** Numbers the tracks of one journal from 1; 0 means no track. */
+export type TrackNumber = number
+
+export const TrackInfo = Schema.Struct({
+  producerId: Schema.String,
+  /** Tracks of one peer share one sender clock. Without it the track is on its own. */
+  peerId: Schema.optionalKey(Schema.String),
+  kind: openLiterals(["audio", "video"]),
+  mimeType: Schema.String,
+  clockRate: Schema.Number,
+  channels: Schema.optionalKey(Schema.Number),
+  /** When given, packets with another payload type (RTX, comfort noise) are counted and left out. */
+  payloadType: Schema.optionalKey(Schema.Number),
+  /** When given, packets with another SSRC are counted and left out. */
+  ssrc: Schema.optionalKey(Schema.Number)
+})
+export interface TrackInfo extends Schema.Schema.Type<typeof TrackInfo> {}
+
+/** One wall-clock reading at one monotonic reading, and whose part this is: a journal that lost its folder says so. */
+export const Anchor = Schema.Struct({
+  wallMs: Schema.Number,
+  recordingId: Schema.String,
+  incarnation: Schema.String,
+  part: Schema.Number
+})
+export interface Anchor extends Schema.Schema.Type<typeof Anchor> {}
+
+/** As the sender wrote it: NTP time in seconds since 1900 and 2^-32 s, and the RTP timestamp of the same instant. */
+export const SenderReport = Schema.Struct({
+  ntpSeconds: Schema.Number,
+  ntpFraction: Schema.Number,
+  rtpTimestamp: Schema.Number
+})
+export interface SenderReport extends Schema.Schema.Type<typeof SenderReport> {}
+
+/** Packets that reached the process and could not be written; track 0 when they are of several. */
+export const Gap = Schema.Struct({ packets: Schema.Number, reason: Schema.String })
+export interface Gap extends Schema.Schema.Type<typeof Gap> {}
+
+export const Seal = Schema.Struct({ reason: Schema.String })
+export interface Seal extends Schema.Schema.Type<typeof Seal> {}
+
+interface Located {
+  readonly track: TrackNumber
+  readonly arrivalUs: number
+}
+
+export type JournalRecord = Located &
+  (
+    | { readonly _tag: "Anchor"; readonly anchor: Anchor }
+    | { readonly _tag: "Track"; readonly info: TrackInfo }
+    | { readonly _tag: "Rtp"; readonly packet: Uint8Array }
+    | { readonly _tag: "SenderReport"; readonly report: SenderReport }
+    | { readonly _tag: "Gap"; readonly gap: Gap }
+    | { readonly _tag: "TrackEnd" }
+    | { readonly _tag: "Seal"; readonly seal: Seal }
+    /** A type of a newer version, or a known one whose content does not decode. */
+    | { readonly _tag: "Unknown"; readonly type: number; readonly detail: string }
+  )
+
+/** Writes a record's 20 bytes of header into `target` at 0; the payload must already follow at 20. */
+export const sealHeader = (
+  target: Buffer,
+  type: number,
+  track: TrackNumber,
+  arrivalUs: number,
+  payloadBytes: number
+): void => {
+  target[0] = recordMarker
+  target[1] = type
+  target.writeUInt16BE(track, 2)
+  target.writeUInt32BE(payloadBytes, 4)
+  target.writeUInt32BE(Math.floor(arrivalUs / 2 ** 32), 8)
+  target.writeUInt32BE(arrivalUs % 2 ** 32, 12)
+  target.writeUInt32BE(checksum(target, 0, payloadBytes), 16)
+}
+
+/** Over the header's first 16 bytes and the payload: a flipped length or track is noticed as well. */
+export const checksum = (bytes: Buffer, at: number, payloadBytes: number): number =>
+  crc32(
+    bytes.subarray(at + recordHeaderBytes, at + recordHeaderBytes + payloadBytes),
+    crc32(bytes.subarray(at, at + 16))
+  )
+
+export const encodeMap = (value: object): Uint8Array => MessagePack.encode(value, { ignoreUndefined: true })
+
+const readMap = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
+  const decode = Schema.decodeUnknownSync(schema)
+  return (payload: Uint8Array): S["Type"] => decode(MessagePack.decode(payload))
+}
+const readAnchor = readMap(Anchor)
+const readTrack = readMap(TrackInfo)
+const readReport = readMap(SenderReport)
+const readGap = readMap(Gap)
+const readSeal = readMap(Seal)
+
+/** Total: what cannot be decoded comes back as `Unknown`. The CRC has been checked before. */
+export const decodeRecord = (
+  type: number,
+  track: TrackNumber,
+  arrivalUs: number,
+  payload: Uint8Array
+): JournalRecord => {
+  const at = { track, arrivalUs }
+  try {
+    switch (type) {
+      case recordType.rtp:
+        return { _tag: "Rtp", ...at, packet: payload }
+      case recordType.senderReport:
+        return { _tag: "SenderReport", ...at, report: readReport(payload) }
+      case recordType.anchor:
+        return { _tag: "Anchor", ...at, anchor: readAnchor(payload) }
+      case recordType.track:
+        return { _tag: "Track", ...at, info: readTrack(payload) }
+      case recordType.gap:
+        return { _tag: "Gap", ...at, gap: readGap(payload) }
+      case recordType.trackEnd:
+        return { _tag: "TrackEnd", ...at }
+      case recordType.seal:
+        return { _tag: "Seal", ...at, seal: readSeal(payload) }
+      default:
+        return { _tag: "Unknown", ...at, type, detail: "unknown record type" }
+    }
+  } catch (cause) {
+    return { _tag: "Unknown", ...at, type, detail: cause instanceof Error ? cause.message : String(cause) }
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Reads a journal from disk in batches of bounded size, so that its length costs no memory. The end of a batch is also where
+ * other fibers run and an interruption takes effect.
+ */
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import * as fsp from "node:fs/promises"
+import type { RecordingStorageError } from "../MediaError.ts"
+import { RecordingFileInvalid, UnsupportedFormat } from "../MediaError.ts"
+import { attempt } from "./internal/disk.ts"
+import { fileHeader, journalMajor } from "./JournalFormat.ts"
+import type { JournalRecord } from "./JournalFormat.ts"
+import { checkFileHeader, makeJournalParser } from "./JournalParser.ts"
+import type { JournalStats } from "./JournalParser.ts"
+
+const chunkBytes = 1 << 20
+
+export interface JournalReader {
+  /** Final once `forEach` has ended. */
+  readonly stats: Readonly<JournalStats>
+  /** Hands over every intact record in the order of the file. To be run once. */
+  readonly forEach: (visit: (record: JournalRecord) => void) => Effect.Effect<void, RecordingStorageError>
+}
+
+/** A file shorter than its header is an empty journal with a torn tail. */
+export const openJournal = (
+  file: string
+): Effect.Effect<
+  JournalReader,
+  RecordingStorageError | RecordingFileInvalid | UnsupportedFormat,
+  Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const handle = yield* Effect.acquireRelease(
+      attempt("open", file, () => fsp.open(file, "r")),
+      (open) => Effect.promise(() => open.close())
+    )
+    const read = (into: Buffer) =>
+      attempt("read", file, () => handle.read(into, 0, into.length, null)).pipe(
+        Effect.map(({ bytesRead }) => into.subarray(0, bytesRead))
+      )
+
+    const header = yield* read(Buffer.alloc(fileHeader.length))
+    const verdict = checkFileHeader(header)
+    if (verdict._tag === "notAJournal") {
+      return yield* new RecordingFileInvalid({ path: file, detail: "does not begin as a journal" })
+    }
+    if (verdict._tag === "newer") {
+      return yield* new UnsupportedFormat({ path: file, version: verdict.version, supported: journalMajor })
+    }
+
+    const parser = makeJournalParser()
+    const forEach = Effect.fnUntraced(function* (visit: (record: JournalRecord) => void) {
+      for (;;) {
+        // A new buffer each time: records keep pointing into it.
+        const chunk = yield* read(Buffer.allocUnsafeSlow(chunkBytes))
+        if (chunk.length === 0) break
+        parser.push(chunk).forEach(visit)
+      }
+      parser.end().forEach(visit)
+    })
+    const tornHeader = header.length < fileHeader.length ? header.length : 0
+    return {
+      get stats() {
+        return { ...parser.stats, tornBytes: parser.stats.tornBytes + tornHeader }
+      },
+      forEach
+    }
+  })

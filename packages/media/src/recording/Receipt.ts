@@ -1,0 +1,95 @@
+/**
+ * `receipt.json`: the proof that a recording was computed: sealed or recovered, muxed, decoded, checksummed and stored. It lies beside the
+ * result and, as a copy, in each part's folder, where it says that nothing is left to do. What it counts is what was read
+ * from the journal and what the decoder gave back, never what the capturing process believed.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { readIfThere, replaceFile } from "./internal/disk.ts"
+import { decodeJsonFile, openLiterals, StoredId } from "./internal/storedSchema.ts"
+
+export const receiptFormat = 1
+export const receiptName = "receipt.json"
+
+export const ReceiptPart = Schema.Struct({
+  incarnation: StoredId,
+  nodeId: StoredId,
+  part: Schema.Int,
+  startedAt: Schema.Number,
+  packets: Schema.Int,
+  /** Gap records, and the packets that could not be written to the journal. */
+  gaps: Schema.Int,
+  gapPackets: Schema.Int,
+  damagedRecords: Schema.Int,
+  damagedBytes: Schema.Int,
+  unknownRecords: Schema.Int,
+  tornBytes: Schema.Int,
+  /** Why it was sealed; absent when its process died before. */
+  sealed: Schema.optionalKey(Schema.String)
+})
+export interface ReceiptPart extends Schema.Schema.Type<typeof ReceiptPart> {}
+
+export const ReceiptTrack = Schema.Struct({
+  producerId: Schema.String,
+  peerId: Schema.optionalKey(Schema.String),
+  kind: openLiterals(["audio", "video"]),
+  codec: Schema.String,
+  ssrc: Schema.optionalKey(Schema.Number),
+  /** Index of its stream in the file; absent when not a single frame could be kept. */
+  stream: Schema.optionalKey(Schema.Int),
+  /** Where its times come from. */
+  clock: openLiterals(["senderReports", "arrival"]),
+  /** First frame on the recording's timeline, and from there to the end of the last. */
+  offsetMs: Schema.Number,
+  durationMs: Schema.Number,
+  /** RTP packets in the journal. */
+  packets: Schema.Int,
+  /** Frames in the file, and how many of them the decoder shows (VP8 may hide some). */
+  frames: Schema.Int,
+  shownFrames: Schema.Int,
+  /** Sequence numbers that never came. */
+  lostPackets: Schema.Int,
+  /** Packets (`duplicate`, `late`, ...) and frames (`incompleteFrame`, ...) left out, by reason. */
+  dropped: Schema.Record(Schema.String, Schema.Int)
+})
+export interface ReceiptTrack extends Schema.Schema.Type<typeof ReceiptTrack> {}
+
+export const Receipt = Schema.Struct({
+  format: Schema.Number,
+  recordingId: StoredId,
+  roomId: StoredId,
+  state: openLiterals(["Computed"]),
+  parts: Schema.Array(ReceiptPart),
+  tracks: Schema.Array(ReceiptTrack),
+  /** Name in the recording's folder of the store; absent, with sha256, for a recording without a frame. */
+  file: Schema.optionalKey(Schema.String),
+  bytes: Schema.Number,
+  sha256: Schema.optionalKey(Schema.String),
+  durationMs: Schema.Number,
+  /** Wall clock, milliseconds since 1970. */
+  computedAt: Schema.Number,
+  /** Node id, or the program, that computed it. */
+  computedBy: Schema.String,
+  software: Schema.String
+})
+export interface Receipt extends Schema.Schema.Type<typeof Receipt> {}
+
+const decode = decodeJsonFile(Receipt, receiptFormat)
+
+export const readReceipt = Effect.fnUntraced(function* (file: string) {
+  const bytes = yield* readIfThere(file)
+  return bytes === undefined ? undefined : yield* decode(file, bytes.toString("utf8"))
+})
+
+export const writeReceipt = (file: string, receipt: Receipt) =>
+  replaceFile(file, `${JSON.stringify(receipt, null, 2)}\n`)
+
+/** Whether a receipt is for exactly these parts, in any order. */
+export const coversParts = (
+  receipt: Receipt,
+  parts: ReadonlyArray<{ readonly incarnation: string; readonly part: number }>
+): boolean =>
+  receipt.parts.length === parts.length &&
+  parts.every((part) =>
+    receipt.parts.some((own) => own.incarnation === part.incarnation && own.part === part.part)
+  )

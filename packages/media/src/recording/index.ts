@@ -1,0 +1,11 @@
+/** What the rest of the media package needs of recordings. */
+export { compute } from "./Compute.ts"
+export type { ComputeError, ComputeOptions } from "./Compute.ts"
+export { computeInChild } from "./ComputeProcess.ts"
+export * as IncarnationFolder from "./IncarnationFolder.ts"
+export type { SenderReport, TrackInfo, TrackNumber } from "./JournalFormat.ts"
+export * as JournalWriter from "./JournalWriter.ts"
+export { Manifest, manifestFormat, readManifest } from "./Manifest.ts"
+export type { RecordingState } from "./Manifest.ts"
+export { readReceipt, Receipt, receiptName } from "./Receipt.ts"
+export { RecordingStore } from "./RecordingStore.ts"

@@ -1,0 +1,113 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import fs from "node:fs"
+import { syncBuiltinESMExports } from "node:module"
+import * as path from "node:path"
+import * as JournalWriter from "../../src/recording/JournalWriter.ts"
+import { readManifest } from "../../src/recording/Manifest.ts"
+import { aManifest, opusTrack, readAll, temporaryFolder } from "./fixtures.ts"
+
+describe("JournalWriter", () => {
+  it.live("gives back everything that was written, in order, with monotonic arrivals", () =>
+    Effect.gen(function* () {
+      const folder = path.join(yield* temporaryFolder, "rec")
+      const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
+      const audio = writer.track(opusTrack)
+      const packets = Array.from({ length: 100 }, (_, i) => new Uint8Array(12 + i).fill(i))
+      for (const packet of packets) writer.rtp(audio, packet)
+      writer.senderReport(audio, { ntpSeconds: 3_900_000_000, ntpFraction: 4_000_000_000, rtpTimestamp: 7 })
+      writer.endTrack(audio)
+      const sealed = yield* writer.seal("stopped")
+
+      const { records, stats } = yield* readAll(folder)
+      assert.deepStrictEqual(
+        records.filter((record) => record._tag !== "Rtp").map((record) => record._tag),
+        ["Anchor", "Track", "SenderReport", "TrackEnd", "Seal"]
+      )
+      assert.deepStrictEqual(
+        records.flatMap((record) => (record._tag === "Rtp" ? [new Uint8Array(record.packet)] : [])),
+        packets
+      )
+      const arrivals = records.map((record) => record.arrivalUs)
+      assert.deepStrictEqual(
+        arrivals,
+        arrivals.toSorted((a, b) => a - b)
+      )
+      assert.strictEqual(sealed.stats.packets, 100)
+      assert.strictEqual(stats.tornBytes + stats.damaged, 0)
+    })
+  )
+
+  it.live("seals once: every caller gets the first outcome, and nothing is written after", () =>
+    Effect.gen(function* () {
+      const folder = path.join(yield* temporaryFolder, "rec")
+      const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
+      const [one, two] = yield* Effect.all([writer.seal("first"), writer.seal("second")], {
+        concurrency: "unbounded"
+      })
+      writer.rtp(writer.track(opusTrack), new Uint8Array(12))
+      assert.strictEqual(one, two)
+      assert.strictEqual(one.reason, "first")
+      assert.strictEqual((yield* readManifest(folder))?.state, "Sealing")
+      assert.strictEqual((yield* readAll(folder)).records.at(-1)?._tag, "Seal")
+    })
+  )
+
+  it.live("refuses a folder that has a journal already, and leaves it as it is", () =>
+    Effect.gen(function* () {
+      const folder = path.join(yield* temporaryFolder, "rec")
+      yield* Effect.scoped(JournalWriter.make({ folder, manifest: aManifest() }))
+      const before = fs.readFileSync(path.join(folder, "journal.ebbj"))
+      const error = yield* Effect.flip(JournalWriter.make({ folder, manifest: aManifest() }))
+      assert.strictEqual(error._tag, "RecordingStorageError")
+      assert.strictEqual(error.code, "EEXIST")
+      assert.deepStrictEqual(fs.readFileSync(path.join(folder, "journal.ebbj")), before)
+    })
+  )
+
+  it.live("counts a full disk as a gap, tells it once, and goes on when there is room again", () =>
+    Effect.gen(function* () {
+      const folder = path.join(yield* temporaryFolder, "rec")
+      const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
+      const audio = writer.track(opusTrack)
+      const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
+      for (let i = 0; i < 10; i++) writer.rtp(audio, new Uint8Array(100))
+      const video = writer.track({ ...opusTrack, producerId: "late" })
+      restore()
+      const error = yield* Effect.flip(writer.failed)
+      writer.rtp(video, new Uint8Array(100))
+      yield* writer.seal("stopped")
+
+      assert.strictEqual(error.code, "ENOSPC")
+      assert.deepInclude(writer.stats, { packets: 1, gaps: 1, lostPackets: 10 })
+      const { records, stats } = yield* readAll(folder)
+      assert.deepStrictEqual(
+        records.map((record) => record._tag),
+        ["Anchor", "Track", "Track", "Gap", "Rtp", "Seal"]
+      )
+      const gap = records.find((record) => record._tag === "Gap")
+      assert.deepStrictEqual(gap?.gap, { packets: 10, reason: "ENOSPC" })
+      assert.strictEqual(stats.damaged, 0)
+    })
+  )
+})
+
+/** Makes node:fs refuse writes as a full disk does: some bytes are taken, then the error comes. */
+const refuseWrites = (code: string, { afterBytes }: { readonly afterBytes: number }): (() => void) => {
+  const real = fs.writeSync
+  const state = { taken: false }
+  const refusing = (fd: number, bytes: Uint8Array, offset: number, length: number): number => {
+    if (!state.taken && length > afterBytes) {
+      state.taken = true
+      return real(fd, bytes, offset, afterBytes)
+    }
+    state.taken = false
+    throw Object.assign(new Error(`${code}: refused by the test`), { code })
+  }
+  const put = (write: unknown) => {
+    Reflect.set(fs, "writeSync", write)
+    syncBuiltinESMExports()
+  }
+  put(refusing)
+  return () => put(real)
+}
