@@ -3,11 +3,18 @@
  * ends a room (see mediasoupWorker). A worker that dies ends its rooms with `WorkerDied` and is replaced, with backoff.
  * It leaves admission to its callers: it opens a room whenever a worker is there.
  */
+import { availableParallelism } from "node:os"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import type { WorkerUnavailable } from "../MediaError.ts"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { WorkerUnavailable } from "../MediaError.ts"
+import { openRoomMedia } from "./internal/openRoomMedia.ts"
+import { tapWorkerLog } from "./internal/workerLog.ts"
+import { startMediasoupWorker, type MediasoupWorker } from "./mediasoupWorker.ts"
 import type { RoomMedia } from "./RoomMedia.ts"
 
 export interface MediaEngineOptions {
@@ -41,6 +48,27 @@ export interface WorkerReport {
   readonly rooms: number
 }
 
+const defaults: MediaEngineOptions = {
+  workers: availableParallelism(),
+  listenIp: "127.0.0.1",
+  portRange: { min: 40_000, max: 49_999 },
+  allowPlainOnNetwork: false,
+  startTimeout: Duration.seconds(10),
+  requestTimeout: Duration.seconds(5),
+  watcherTimeout: Duration.seconds(2),
+  restart: { min: Duration.millis(100), max: Duration.seconds(5) },
+  log: true
+}
+
+/** A worker that lived longer than this did not die of its start: the pause begins anew. */
+const healthyAfter = Duration.minutes(1)
+
+/** A place for a worker: who is in it, and how many rooms he carries. A `WebRtcServer` and its port would live here too. */
+interface Slot {
+  worker: MediasoupWorker | undefined
+  rooms: number
+}
+
 export class MediaEngine extends Context.Service<
   MediaEngine,
   {
@@ -48,4 +76,99 @@ export class MediaEngine extends Context.Service<
     readonly openRoom: (roomId: string) => Effect.Effect<RoomMedia, WorkerUnavailable, Scope.Scope>
     readonly workers: Effect.Effect<ReadonlyArray<WorkerReport>>
   }
->()("@ebb/media/MediaEngine") {}
+>()("@ebb/media/MediaEngine") {
+  /** All workers are up when it is built. Closing its scope ends them, and waits until their processes are gone. */
+  static readonly make = Effect.fnUntraced(function* (options?: Partial<MediaEngineOptions>) {
+    const settings: MediaEngineOptions = { ...defaults, ...options }
+    const slots = Array.from({ length: settings.workers }, (): Slot => ({ worker: undefined, rooms: 0 }))
+    if (settings.log) yield* tapWorkerLog((pid) => slots.some((slot) => slot.worker?.pid === pid))
+
+    yield* Effect.forEach(
+      slots,
+      Effect.fnUntraced(function* (slot) {
+        const scope = yield* Scope.fork(yield* Effect.scope)
+        slot.worker = yield* startMediasoupWorker(settings).pipe(Scope.provide(scope))
+        yield* Effect.forkScoped(keepAlive(slot, slot.worker, scope, settings))
+      }),
+      { concurrency: "unbounded", discard: true }
+    )
+
+    const openRoom = Effect.fnUntraced(function* (roomId: string) {
+      const slot = leastLoaded(slots)
+      if (slot === undefined) {
+        return yield* new WorkerUnavailable({ reason: "every worker is down and being replaced" })
+      }
+      // Counted in the turn of the choice, so that rooms opened together spread.
+      yield* Effect.acquireRelease(
+        Effect.sync(() => (slot.rooms += 1)),
+        () => Effect.sync(() => (slot.rooms -= 1))
+      )
+      return yield* openRoomMedia(roomId, slot.worker, settings).pipe(
+        Effect.mapError((error) => new WorkerUnavailable({ reason: error.message }))
+      )
+    })
+
+    return MediaEngine.of({
+      openRoom,
+      workers: Effect.sync(() =>
+        slots.map(({ rooms, worker }) => (worker === undefined ? { rooms } : { pid: worker.pid, rooms }))
+      )
+    })
+  })
+
+  static layer(options?: Partial<MediaEngineOptions>) {
+    return Layer.effect(MediaEngine, MediaEngine.make(options))
+  }
+}
+
+interface LiveSlot extends Slot {
+  worker: MediasoupWorker
+}
+
+const isLive = (slot: Slot): slot is LiveSlot =>
+  slot.worker !== undefined && slot.worker.diedWith() === undefined
+
+const leastLoaded = (slots: ReadonlyArray<Slot>): LiveSlot | undefined =>
+  slots
+    .filter(isLive)
+    .reduce<LiveSlot | undefined>(
+      (least, slot) => (least === undefined || slot.rooms < least.rooms ? slot : least),
+      undefined
+    )
+
+/** Puts a new worker in the place of each that dies. Never ends by itself. */
+const keepAlive = Effect.fnUntraced(function* (
+  slot: Slot,
+  first: MediasoupWorker,
+  firstScope: Scope.Closeable,
+  { restart, ...settings }: MediaEngineOptions
+) {
+  const parent = yield* Effect.scope
+  const shortest = Duration.fromInputUnsafe(restart.min)
+  const longest = Duration.fromInputUnsafe(restart.max)
+  let worker: MediasoupWorker | undefined = first
+  let scope = firstScope
+  let pause = shortest
+  while (true) {
+    const startedAt: bigint = yield* Clock.monotonicTimeNanos
+    if (worker !== undefined) {
+      const death = yield* worker.died
+      slot.worker = undefined
+      yield* Effect.logError(`${death.message}; it is being replaced`)
+      const lived = Duration.nanos((yield* Clock.monotonicTimeNanos) - startedAt)
+      if (Duration.isGreaterThan(lived, healthyAfter)) pause = shortest
+    }
+    yield* Scope.close(scope, Exit.void)
+    yield* Effect.sleep(pause)
+    pause = Duration.min(Duration.times(pause, 2), longest)
+
+    scope = yield* Scope.fork(parent)
+    worker = yield* startMediasoupWorker(settings).pipe(
+      Scope.provide(scope),
+      Effect.catch((error) =>
+        Effect.logError("a mediasoup worker cannot be replaced", error).pipe(Effect.as(undefined))
+      )
+    )
+    slot.worker = worker
+  }
+})
