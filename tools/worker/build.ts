@@ -63,7 +63,7 @@ const run = async (log: string, say: (line: string) => void, file: string, args:
 export interface Options {
   /** The folder of the mediasoup package. */
   readonly mediasoup: string
-  /** An empty folder to build in, some 300 MB. */
+  /** An empty folder to build in, some 120 MB. */
   readonly scratch: string
   readonly say: (line: string) => void
 }
