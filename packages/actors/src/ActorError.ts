@@ -167,3 +167,14 @@ export class NodeIsolated extends Schema.TaggedError<NodeIsolated>()("NodeIsolat
     return `node '${this.nodeId}' is cut off from the registry and decides nothing until it is back`
   }
 }
+
+/** Not executed, safe to retry: no nats-server could be reached at the start. */
+export class NatsUnavailable extends Schema.TaggedError<NatsUnavailable>()("NatsUnavailable", {
+  servers: Schema.Array(Schema.String),
+  reason: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `no connection to NATS at ${this.servers.join(", ")}: ${this.reason}`
+  }
+}

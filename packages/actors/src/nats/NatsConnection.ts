@@ -1,0 +1,155 @@
+/**
+ * The one NATS connection of a process. Owns connecting, reconnecting for ever, and the knowledge of since when it has been
+ * unbroken; the transport and the registry both stand on it.
+ *
+ * A publish while disconnected would be buffered by the client and then lost without an error, so whoever sends asks
+ * `isConnected` first. Credentials are in no log line and no error.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { connect, DebugEvents, Events, type NatsConnection as Client } from "nats"
+import { NatsUnavailable } from "../ActorError.ts"
+import type { Id } from "../Address.ts"
+import { monotonicMillis } from "../internal/monotonic.ts"
+
+export interface NatsOptions {
+  /** `host:port` or `nats://host:port`, one or several. Credentials do not belong here. */
+  readonly servers: string | ReadonlyArray<string>
+  readonly user?: string | undefined
+  readonly password?: Redacted.Redacted<string> | undefined
+  /** How the server's monitoring names this client. */
+  readonly name: Id
+  /** Where this client's answers arrive; no other client may listen there. Default `_INBOX_<name>`. */
+  readonly inboxPrefix?: string | undefined
+  /**
+   * When no server answers at the start: `fail` (default) fails with `NatsUnavailable`; `wait` logs it and tries until one
+   * does. Once connected it reconnects for ever in both cases.
+   */
+  readonly firstConnect?: "fail" | "wait" | undefined
+}
+
+/** A dead server is noticed after two unanswered pings: 10 to 15 s. One dial is given up after `dialMs`. */
+const pingIntervalMs = 5_000
+const dialMs = 5_000
+const reconnectBaseMs = 100
+const reconnectJitterMs = 400
+
+export class NatsConnection extends Context.Service<
+  NatsConnection,
+  {
+    readonly client: Client
+    /** Synchronous: for the check before each send. */
+    readonly isConnected: () => boolean
+    readonly connectedSince: Effect.Effect<number | undefined>
+    readonly connected: Stream.Stream<boolean>
+  }
+>()("@ebb/actors/nats/NatsConnection") {
+  static readonly layer = (options: NatsOptions): Layer.Layer<NatsConnection, NatsUnavailable> =>
+    Layer.effect(NatsConnection, make(options))
+}
+
+const dial = (options: NatsOptions): Effect.Effect<Client, NatsUnavailable> => {
+  const servers = typeof options.servers === "string" ? [options.servers] : [...options.servers]
+  return Effect.tryPromise({
+    try: () =>
+      connect({
+        servers,
+        name: options.name,
+        inboxPrefix: options.inboxPrefix ?? `_INBOX_${options.name}`,
+        ...(options.user === undefined ? {} : { user: options.user }),
+        ...(options.password === undefined ? {} : { pass: Redacted.value(options.password) }),
+        timeout: dialMs,
+        pingInterval: pingIntervalMs,
+        maxPingOut: 2,
+        maxReconnectAttempts: -1,
+        // After a server came back with other credentials for a while, the right ones must still get in.
+        ignoreAuthErrorAbort: true,
+        reconnectDelayHandler: () => reconnectBaseMs + Math.floor(Math.random() * reconnectJitterMs),
+        noAsyncTraces: true
+      }),
+    catch: (cause) =>
+      new NatsUnavailable({ servers: servers.map(withoutCredentials), reason: reasonOf(cause) })
+  })
+}
+
+const withoutCredentials = (server: string): string => server.replace(/^([a-z]+:\/\/)?[^@/]*@/, "$1")
+
+const reasonOf = (cause: unknown): string => {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+  if (code === "CONNECTION_REFUSED") return "nothing listens there; is nats-server running?"
+  if (code === "AUTHORIZATION_VIOLATION") return "it refuses these credentials; check user and password"
+  if (code === "TIMEOUT" || code === "CONNECTION_TIMEOUT")
+    return `no answer in ${dialMs} ms; is this a nats-server?`
+  return cause instanceof Error && cause.message !== "" ? cause.message : "the connection was closed"
+}
+
+const make = Effect.fnUntraced(function* (
+  options: NatsOptions
+): Effect.fn.Return<NatsConnection["Service"], NatsUnavailable, Scope.Scope> {
+  // A dial is not interrupted, only the wait between two: its client would live on with nobody to close it.
+  const acquire = Effect.acquireRelease(dial(options), (client) => Effect.promise(() => client.close()))
+  const client = yield* options.firstConnect === "wait"
+    ? acquire.pipe(
+        Effect.tapError((error) => Effect.logWarning(`${error.message}; trying on`)),
+        Effect.retry(Schedule.spaced("1 second"))
+      )
+    : acquire
+
+  let since: number | undefined = yield* monotonicMillis
+  const connected = yield* SubscriptionRef.make(true)
+  yield* Effect.logInfo(`connected to NATS at ${client.getServer()}`)
+
+  const lost = (why: string) =>
+    Effect.suspend(() => {
+      if (since === undefined) return Effect.void
+      since = undefined
+      return Effect.andThen(
+        SubscriptionRef.set(connected, false),
+        Effect.logWarning(`NATS connection lost: ${why}`)
+      )
+    })
+  const back = Effect.gen(function* () {
+    since = yield* monotonicMillis
+    yield* SubscriptionRef.set(connected, true)
+    yield* Effect.logInfo(`reconnected to NATS at ${client.getServer()}`)
+  })
+
+  yield* Stream.fromAsyncIterable(client.status(), reasonOf).pipe(
+    Stream.runForEach((status) => {
+      const what = typeof status.data === "string" ? status.data : ""
+      switch (status.type) {
+        case Events.Disconnect:
+          return lost(`${what} has gone, reconnecting`)
+        case Events.Reconnect:
+          return back
+        case Events.Error:
+          return Effect.logError(`NATS reports ${what}`, status.permissionContext ?? {})
+        case Events.LDM:
+          return Effect.logInfo(`${what} is about to shut down (lame duck)`)
+        case Events.Update:
+        case DebugEvents.Reconnecting:
+        case DebugEvents.PingTimer:
+        case DebugEvents.StaleConnection:
+        case DebugEvents.ClientInitiatedReconnect:
+          return Effect.void
+      }
+    }),
+    Effect.ignore,
+    // The client gives up only when it was told to; anything else would leave a process that looks alive and is deaf.
+    Effect.andThen(lost("the client gave up")),
+    Effect.forkScoped
+  )
+
+  return {
+    client,
+    isConnected: () => since !== undefined && !client.isClosed(),
+    connectedSince: Effect.sync(() => (client.isClosed() ? undefined : since)),
+    connected: SubscriptionRef.changes(connected)
+  }
+})

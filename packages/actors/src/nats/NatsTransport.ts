@@ -1,0 +1,115 @@
+/**
+ * `Transport` on core NATS. Leaves connecting to `NatsConnection`; adds the checks that make a send fail now rather than be
+ * lost, and the map from the client's errors.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Msg } from "nats"
+import { type Frame, Transport, TransportError } from "../Transport.ts"
+import { NatsConnection } from "./NatsConnection.ts"
+
+/** How long a subscription may take to be known to the server before it is taken on trust. */
+const subscribeMs = 2_000
+
+export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect(
+  Transport,
+  Effect.gen(function* () {
+    const connection = yield* NatsConnection
+    const { client, isConnected } = connection
+    const report = Effect.runForkWith(yield* Effect.context())
+
+    const frameOf = (message: Msg): Frame => ({
+      subject: message.subject,
+      data: message.data,
+      respond:
+        message.reply === undefined || message.reply === ""
+          ? undefined
+          : (data) => {
+              // Closed, draining or too large: whoever asked sees its own time-out.
+              try {
+                message.respond(data)
+              } catch (cause) {
+                report(
+                  Effect.logWarning(
+                    `an answer to ${message.subject} (${data.length} bytes) was dropped`,
+                    cause
+                  )
+                )
+              }
+            }
+    })
+
+    const request: Transport["Service"]["request"] = (subject, data, { timeoutMs }) =>
+      Effect.suspend(() => {
+        if (!isConnected()) return new TransportError({ reason: "Disconnected", subject })
+        return Effect.tryPromise({
+          try: () => client.request(subject, data, { timeout: Math.max(1, Math.ceil(timeoutMs)) }),
+          catch: (cause) => transportError(cause, subject)
+        }).pipe(Effect.map((answer) => answer.data))
+      })
+
+    const publish: Transport["Service"]["publish"] = (subject, data) =>
+      Effect.suspend(() => {
+        if (!isConnected()) return new TransportError({ reason: "Disconnected", subject })
+        return Effect.try({
+          try: () => client.publish(subject, data),
+          catch: (cause) => transportError(cause, subject)
+        })
+      })
+
+    const subscribe: Transport["Service"]["subscribe"] = (subject, onFrame, options) =>
+      Effect.acquireRelease(
+        Effect.sync(() =>
+          client.subscribe(subject, {
+            ...(options?.queue === undefined ? {} : { queue: options.queue }),
+            callback: (error, message) => {
+              if (error !== null) {
+                report(Effect.logError(`the subscription to ${subject} ended: ${error.message}`))
+                return
+              }
+              // A throw here would end the client's reader, and with it every subscription of this process.
+              try {
+                onFrame(frameOf(message))
+              } catch (defect) {
+                report(Effect.logError(`BUG: a frame on ${subject} was not handled`, defect))
+              }
+            }
+          })
+        ),
+        (subscription) => Effect.sync(() => subscription.unsubscribe())
+      ).pipe(
+        // Until the server has it, a request from elsewhere would still find nobody.
+        Effect.andThen(
+          Effect.suspend(() =>
+            isConnected() ? Effect.promise(() => client.flush().catch(() => {})) : Effect.void
+          )
+        ),
+        Effect.timeoutOrElse({ duration: subscribeMs, orElse: () => Effect.void })
+      )
+
+    return {
+      request,
+      publish,
+      subscribe,
+      connectedSince: connection.connectedSince,
+      connected: connection.connected
+    }
+  })
+)
+
+const transportError = (cause: unknown, subject: string): TransportError => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  switch (code) {
+    // A subject that this client may not use reaches nobody either; the connection logs which.
+    case "503":
+    case "PERMISSIONS_VIOLATION":
+      return new TransportError({ reason: "NoListener", subject })
+    case "MAX_PAYLOAD_EXCEEDED":
+      return new TransportError({ reason: "TooLarge", subject })
+    case "CONNECTION_CLOSED":
+    case "CONNECTION_DRAINING":
+      return new TransportError({ reason: "Disconnected", subject })
+    default:
+      return new TransportError({ reason: "Timeout", subject })
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * `Transport` in memory: several processes share one bus, as they share one nats-server. Seeded, under the clock of the
+ * test, with faults that can be switched on and off. The contract suite that runs on NATS runs on this.
+ *
+ * Frames of one process to another keep their order whatever their delay; a disconnected process sends and receives nothing,
+ * and its subscriptions are back when it is.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { monotonicMillis } from "../internal/monotonic.ts"
+import { type Frame, Transport, TransportError } from "../Transport.ts"
+
+/** What happens to frames that match. All of `from`, `to`, `subject` and `kind` that are given must match. */
+export interface Fault {
+  readonly from?: string
+  readonly to?: string
+  readonly subject?: RegExp
+  readonly kind?: "request" | "answer" | "publish"
+  /** Probability of never arriving. A `drop` of 1 between two processes is a partition. */
+  readonly drop?: number
+  /** Probability of arriving twice. */
+  readonly duplicate?: number
+  /** Milliseconds on the way: least and most. */
+  readonly delayMs?: readonly [number, number]
+  /** Requests are answered as if nobody listened. */
+  readonly noListener?: boolean
+}
+
+export interface TestBus {
+  /** A process of that name; the same name twice is the same process. */
+  readonly connect: (name: string) => Effect.Effect<Transport["Service"]>
+  readonly layer: (name: string) => Layer.Layer<Transport>
+  /** Adds a fault until the scope closes. */
+  readonly fault: (fault: Fault) => Effect.Effect<void, never, Scope.Scope>
+  readonly disconnect: (name: string) => Effect.Effect<void>
+  readonly reconnect: (name: string) => Effect.Effect<void>
+  readonly isConnected: (name: string) => boolean
+  readonly awaitDisconnect: (name: string) => Effect.Effect<void>
+}
+
+export interface TestBusOptions {
+  /** Default 1. */
+  readonly seed?: number
+  /** Default 1 MiB, as nats-server has it. */
+  readonly maxPayload?: number
+}
+
+interface Subscription {
+  readonly process: Process
+  readonly pattern: ReadonlyArray<string>
+  readonly queue: string | undefined
+  readonly onFrame: (frame: Frame) => void
+}
+
+interface Process {
+  readonly name: string
+  since: number | undefined
+  readonly connected: SubscriptionRef.SubscriptionRef<boolean>
+}
+
+interface Parcel {
+  readonly atMs: number
+  readonly to: Process
+  readonly deliver: () => void
+}
+
+export const make = Effect.fnUntraced(function* (
+  options: TestBusOptions = {}
+): Effect.fn.Return<TestBus, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
+  const random = seededRandom(options.seed ?? 1)
+  const maxPayload = options.maxPayload ?? 1024 * 1024
+  const processes = new Map<string, Process>()
+  const subscriptions = new Set<Subscription>()
+  const faults = new Set<Fault>()
+  const links = new Map<string, Queue.Queue<Parcel>>()
+
+  const processOf = Effect.fnUntraced(function* (name: string) {
+    const known = processes.get(name)
+    if (known !== undefined) return known
+    const process: Process = {
+      name,
+      since: yield* monotonicMillis,
+      connected: yield* SubscriptionRef.make(true)
+    }
+    processes.set(name, process)
+    return process
+  })
+
+  /** One queue and one fiber per direction between two processes: that keeps the order. */
+  const linkOf = Effect.fnUntraced(function* (from: Process, to: Process) {
+    const key = `${from.name} ${to.name}`
+    const known = links.get(key)
+    if (known !== undefined) return known
+    const link = yield* Queue.unbounded<Parcel>()
+    links.set(key, link)
+    yield* Queue.take(link).pipe(
+      Effect.flatMap((parcel) => {
+        const wait = parcel.atMs - clock.currentTimeMillisUnsafe()
+        const deliver = Effect.sync(() => {
+          if (parcel.to.since !== undefined) parcel.deliver()
+        })
+        return wait > 0 ? Effect.andThen(Effect.sleep(wait), deliver) : deliver
+      }),
+      Effect.forever,
+      Effect.forkIn(scope)
+    )
+    return link
+  })
+
+  const send = Effect.fnUntraced(function* (
+    from: Process,
+    to: Process,
+    subject: string,
+    kind: "request" | "answer" | "publish",
+    deliver: () => void
+  ) {
+    const active = matching(faults, from.name, to.name, subject, kind)
+    if (active.some(({ drop }) => drop !== undefined && random() < drop)) return
+    const delay = active.reduce(
+      (sum, { delayMs: [least, most] = [0, 0] }) => sum + least + random() * (most - least),
+      0
+    )
+    const copies = active.some(({ duplicate }) => duplicate !== undefined && random() < duplicate) ? 2 : 1
+    const link = yield* linkOf(from, to)
+    const parcel: Parcel = { atMs: clock.currentTimeMillisUnsafe() + delay, to, deliver }
+    for (let copy = 0; copy < copies; copy++) Queue.offerUnsafe(link, parcel)
+  })
+
+  /** Every plain subscriber, and one member of each queue group. */
+  const listenersOf = (subject: string): ReadonlyArray<Subscription> => {
+    const tokens = subject.split(".")
+    const plain: Array<Subscription> = []
+    const groups = new Map<string, Array<Subscription>>()
+    for (const subscription of subscriptions) {
+      if (subscription.process.since === undefined || !matches(subscription.pattern, tokens)) continue
+      const group = subscription.queue === undefined ? plain : (groups.get(subscription.queue) ?? [])
+      group.push(subscription)
+      if (subscription.queue !== undefined) groups.set(subscription.queue, group)
+    }
+    return [
+      ...plain,
+      ...[...groups.values()].flatMap((group) => group.at(Math.floor(random() * group.length)) ?? [])
+    ]
+  }
+
+  const receive = (subscription: Subscription, frame: Frame) => () => {
+    if (!subscriptions.has(subscription)) return
+    // As behind NATS: a frame that was not handled is no fault of the sender, and of no other frame.
+    try {
+      subscription.onFrame(frame)
+    } catch (defect) {
+      Effect.runForkWith(context)(Effect.logError(`BUG: a frame on ${frame.subject} was not handled`, defect))
+    }
+  }
+  const context = yield* Effect.context()
+
+  const connect = Effect.fnUntraced(function* (name: string): Effect.fn.Return<Transport["Service"]> {
+    const self = yield* processOf(name)
+    const refusal = (subject: string, data: Uint8Array) =>
+      self.since === undefined
+        ? new TransportError({ reason: "Disconnected", subject })
+        : data.length > maxPayload
+          ? new TransportError({ reason: "TooLarge", subject })
+          : undefined
+
+    return {
+      publish: Effect.fnUntraced(function* (subject, data) {
+        const refused = refusal(subject, data)
+        if (refused !== undefined) return yield* refused
+        for (const listener of listenersOf(subject)) {
+          const frame: Frame = { subject, data, respond: undefined }
+          yield* send(self, listener.process, subject, "publish", receive(listener, frame))
+        }
+      }),
+
+      request: (subject, data, { timeoutMs }) =>
+        Effect.callback<Uint8Array, TransportError>((resume) => {
+          const refused = refusal(subject, data)
+          const listeners = listenersOf(subject)
+          if (refused !== undefined) return resume(refused)
+          if (
+            listeners.length === 0 ||
+            matching(faults, name, undefined, subject, "request").some((f) => f.noListener)
+          ) {
+            return resume(new TransportError({ reason: "NoListener", subject }))
+          }
+          const fork = Effect.runForkWith(context)
+          for (const listener of listeners) {
+            const respond = (answer: Uint8Array) => {
+              if (listener.process.since === undefined || answer.length > maxPayload) return
+              const deliver = () => resume(Effect.succeed(answer))
+              fork(send(listener.process, self, subject, "answer", deliver))
+            }
+            fork(
+              send(self, listener.process, subject, "request", receive(listener, { subject, data, respond }))
+            )
+          }
+        }).pipe(
+          Effect.timeoutOrElse({
+            duration: timeoutMs,
+            orElse: () => new TransportError({ reason: "Timeout", subject })
+          })
+        ),
+
+      subscribe: (subject, onFrame, subscribeOptions) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            const subscription: Subscription = {
+              process: self,
+              pattern: subject.split("."),
+              queue: subscribeOptions?.queue,
+              onFrame
+            }
+            subscriptions.add(subscription)
+            return subscription
+          }),
+          (subscription) => Effect.sync(() => subscriptions.delete(subscription))
+        ).pipe(Effect.asVoid),
+
+      connectedSince: Effect.sync(() => self.since),
+      connected: SubscriptionRef.changes(self.connected)
+    }
+  })
+
+  return {
+    connect,
+    layer: (name) => Layer.effect(Transport, connect(name)),
+    fault: (fault) =>
+      Effect.acquireRelease(
+        Effect.sync(() => faults.add(fault)),
+        () => Effect.sync(() => faults.delete(fault))
+      ).pipe(Effect.asVoid),
+    disconnect: Effect.fnUntraced(function* (name) {
+      const process = yield* processOf(name)
+      if (process.since === undefined) return
+      process.since = undefined
+      yield* SubscriptionRef.set(process.connected, false)
+    }),
+    reconnect: Effect.fnUntraced(function* (name) {
+      const process = yield* processOf(name)
+      if (process.since !== undefined) return
+      process.since = yield* monotonicMillis
+      yield* SubscriptionRef.set(process.connected, true)
+    }),
+    isConnected: (name) => !processes.has(name) || processes.get(name)?.since !== undefined,
+    awaitDisconnect: (name) =>
+      Effect.flatMap(processOf(name), (process) =>
+        SubscriptionRef.changes(process.connected).pipe(
+          Stream.filter((connected) => !connected),
+          Stream.runHead,
+          Effect.asVoid
+        )
+      )
+  }
+})
+
+const matching = (
+  faults: Iterable<Fault>,
+  from: string,
+  to: string | undefined,
+  subject: string,
+  kind: Fault["kind"]
+): ReadonlyArray<Fault> =>
+  [...faults].filter(
+    (fault) =>
+      (fault.from ?? from) === from &&
+      (fault.to === undefined || to === undefined || fault.to === to) &&
+      (fault.kind ?? kind) === kind &&
+      (fault.subject?.test(subject) ?? true)
+  )
+
+/** Subjects as NATS matches them: `*` is one token, `>` at the end is one or more. */
+const matches = (pattern: ReadonlyArray<string>, tokens: ReadonlyArray<string>): boolean => {
+  for (const [index, expected] of pattern.entries()) {
+    if (expected === ">") return tokens.length > index
+    if (index >= tokens.length || (expected !== "*" && expected !== tokens[index])) return false
+  }
+  return pattern.length === tokens.length
+}
+
+/** mulberry32: the same seed gives the same faults. */
+const seededRandom = (seed: number): (() => number) => {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * `Registry` in memory: several processes share one store, as they share one nats-server's JetStream. Expiry is on the
+ * clock of the test and announced to nobody. A process that is disconnected on the bus finds the registry unavailable.
+ *
+ * The faults are the ones a real server has: a reply lost after the write was done, a server that hangs and does what it was
+ * sent later, and a store that is lost, with revisions from 1 again.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import { KeyConflict, RegistryUnavailable } from "../ActorError.ts"
+import { type Bucket, type Change, type Entry, Registry } from "../Registry.ts"
+import type { TestBus } from "./TestBus.ts"
+
+export interface TestRegistry {
+  readonly connect: (process: string) => Registry["Service"]
+  readonly layer: (process: string) => Layer.Layer<Registry>
+  /** The next write of this process is done, and its reply lost. */
+  readonly loseNextReply: (process: string) => Effect.Effect<void>
+  /** From now on calls time out; what they would have written is written on `resume`, as after SIGSTOP and SIGCONT. */
+  readonly hang: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
+  /** All buckets are gone; they are made again, empty, when next used. Watches break. */
+  readonly loseStore: Effect.Effect<void>
+}
+
+/** As NatsRegistry: how long a call waits for its answer. */
+const callMs = 2_000
+
+interface Slot {
+  /** undefined: removed. */
+  readonly value: Uint8Array | undefined
+  readonly revision: number
+  readonly expiresAtMs: number
+}
+
+/** One bucket's content, as the server holds it. */
+interface Store {
+  readonly slots: Map<string, Slot>
+  revision: number
+  readonly watches: Set<(change: Change | "broken") => void>
+}
+
+export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return<TestRegistry> {
+  const clock = yield* Clock.Clock
+  const stores = new Map<string, Store>()
+  const repliesToLose = new Set<string>()
+  let backlog: Array<() => void> | undefined
+
+  const storeOf = (name: string): Store => {
+    const store = stores.get(name) ?? { slots: new Map(), revision: 0, watches: new Set() }
+    stores.set(name, store)
+    return store
+  }
+
+  const live = (store: Store, key: string): Slot | undefined => {
+    const slot = store.slots.get(key)
+    return slot !== undefined && slot.expiresAtMs > clock.currentTimeMillisUnsafe() ? slot : undefined
+  }
+
+  /** undefined: `expected` was not the key's last revision; 0 stands for a key that is not there. */
+  const write = (
+    store: Store,
+    key: string,
+    value: Uint8Array | undefined,
+    expected: number,
+    ttlMs: number
+  ) => {
+    const slot = live(store, key)
+    const last = slot === undefined || (expected === 0 && slot.value === undefined) ? 0 : slot.revision
+    if (last !== expected) return undefined
+    const revision = ++store.revision
+    store.slots.set(key, { value, revision, expiresAtMs: clock.currentTimeMillisUnsafe() + ttlMs })
+    const change: Change =
+      value === undefined
+        ? { _tag: "Removed", key, revision }
+        : { _tag: "Put", entry: { key, value, revision } }
+    for (const watch of store.watches) watch(change)
+    return revision
+  }
+
+  const entriesOf = (store: Store): ReadonlyArray<Entry> =>
+    [...store.slots.keys()].flatMap((key) => {
+      const slot = live(store, key)
+      return slot?.value === undefined ? [] : [{ key, value: slot.value, revision: slot.revision }]
+    })
+
+  /** One call: refused while disconnected, done when the server gets to it, known only if the reply arrives in time. */
+  const call = <A>(process: string, run: () => A): Effect.Effect<A, RegistryUnavailable> =>
+    Effect.suspend(() => {
+      if (!bus.isConnected(process)) return new RegistryUnavailable({ reason: "not connected" })
+      const waiting = backlog
+      if (waiting === undefined) return Effect.sync(run)
+      return Effect.callback<A>((resume) => {
+        waiting.push(() => resume(Effect.succeed(run())))
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: callMs,
+          orElse: () => new RegistryUnavailable({ reason: `no answer in ${callMs} ms` })
+        })
+      )
+    })
+
+  const callToWrite = (process: string, key: string, run: () => number | undefined) =>
+    call(process, run).pipe(
+      Effect.flatMap((revision): Effect.Effect<number, KeyConflict | RegistryUnavailable> => {
+        if (repliesToLose.delete(process)) return new RegistryUnavailable({ reason: "the reply was lost" })
+        return revision === undefined ? new KeyConflict({ key }) : Effect.succeed(revision)
+      })
+    )
+
+  const bucketOf = (process: string, name: string, ttlMs: number): Bucket => ({
+    get: (key) =>
+      call(process, () => {
+        const slot = live(storeOf(name), key)
+        return slot?.value === undefined ? undefined : { key, value: slot.value, revision: slot.revision }
+      }),
+    create: (key, value) => callToWrite(process, key, () => write(storeOf(name), key, value, 0, ttlMs)),
+    update: (key, value, revision) =>
+      callToWrite(process, key, () => write(storeOf(name), key, value, revision, ttlMs)),
+    remove: (key, revision) =>
+      Effect.asVoid(callToWrite(process, key, () => write(storeOf(name), key, undefined, revision, ttlMs))),
+    entries: call(process, () => entriesOf(storeOf(name))),
+    changes: Stream.interruptWhen(
+      Stream.callback<Change, RegistryUnavailable>((queue) =>
+        Effect.gen(function* () {
+          const broken = new RegistryUnavailable({ reason: "the watch broke" })
+          const watch = (change: Change | "broken") => {
+            if (change === "broken") Queue.failCauseUnsafe(queue, Cause.fail(broken))
+            else Queue.offerUnsafe(queue, change)
+          }
+          const watches = yield* call(process, () => {
+            const store = storeOf(name)
+            for (const entry of entriesOf(store)) watch({ _tag: "Put", entry })
+            watch({ _tag: "Caught" })
+            store.watches.add(watch)
+            return store.watches
+          })
+          yield* Effect.addFinalizer(() => Effect.sync(() => watches.delete(watch)))
+        })
+      ),
+      bus
+        .awaitDisconnect(process)
+        .pipe(Effect.andThen(new RegistryUnavailable({ reason: "the connection broke" })))
+    )
+  })
+
+  const connect = (process: string): Registry["Service"] => ({
+    bucket: (name, options) =>
+      call(process, () => {
+        storeOf(name)
+        return bucketOf(process, name, options?.ttlMs ?? Number.POSITIVE_INFINITY)
+      })
+  })
+
+  return {
+    connect,
+    layer: (process) => Layer.sync(Registry, () => connect(process)),
+    loseNextReply: (process) => Effect.sync(() => repliesToLose.add(process)),
+    hang: Effect.sync(() => {
+      backlog ??= []
+    }),
+    resume: Effect.sync(() => {
+      const waiting = backlog ?? []
+      backlog = undefined
+      for (const run of waiting) run()
+    }),
+    loseStore: Effect.sync(() => {
+      const lost = [...stores.values()]
+      stores.clear()
+      for (const store of lost) for (const watch of store.watches) watch("broken")
+    })
+  }
+})

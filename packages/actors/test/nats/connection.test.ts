@@ -1,0 +1,123 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Context from "effect/Context"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import { Registry } from "../../src/Registry.ts"
+import { Transport } from "../../src/Transport.ts"
+import * as Nats from "../../src/nats/Nats.ts"
+import { NatsConnection } from "../../src/nats/NatsConnection.ts"
+import { quietly } from "../quietly.ts"
+import { freePort, natsServer } from "./natsServer.ts"
+
+const connect = (options: Parameters<typeof NatsConnection.layer>[0]) =>
+  Layer.build(NatsConnection.layer(options))
+const password = Redacted.make("s3cret-word")
+
+describe("NatsConnection", () => {
+  it.live("says what to do when no server is there", () =>
+    Effect.gen(function* () {
+      const port = yield* freePort
+      const servers = [`nats://someone:${Redacted.value(password)}@127.0.0.1:${port}`]
+      const error = yield* Effect.flip(connect({ servers, name: "n1" }))
+      expect(error._tag).toBe("NatsUnavailable")
+      expect(error.message).toBe(
+        `no connection to NATS at nats://127.0.0.1:${port}: nothing listens there; is nats-server running?`
+      )
+    }).pipe(Effect.scoped, quietly)
+  )
+
+  it.live("waits for a server that starts later when told to, and can be interrupted while it waits", () =>
+    Effect.gen(function* () {
+      const server = yield* natsServer()
+      yield* server.kill
+      const options = { servers: server.url, name: "n1", firstConnect: "wait" } as const
+      expect(yield* Effect.timeoutOption(Effect.scoped(connect(options)), "100 millis")).toMatchObject({
+        _tag: "None"
+      })
+      const waiting = yield* Effect.forkChild(connect(options))
+      yield* server.start
+      const context = yield* Fiber.join(waiting)
+      expect(Context.get(context, NatsConnection).isConnected()).toBe(true)
+    }).pipe(Effect.scoped, quietly)
+  )
+
+  it.live("connects with user and password, is told when they are wrong, and writes them nowhere", () => {
+    const lines: Array<string> = []
+    const capture = Logger.layer([Logger.make(({ message }) => void lines.push(JSON.stringify(message)))])
+    return Effect.gen(function* () {
+      const server = yield* natsServer({ user: "ebb", password: Redacted.value(password) })
+      const wrong = yield* Effect.flip(
+        connect({ servers: server.url, name: "n1", user: "ebb", password: Redacted.make("wrong") })
+      )
+      expect(wrong.reason).toContain("credentials")
+      const context = yield* connect({ servers: server.url, name: "n1", user: "ebb", password })
+      const connection = Context.get(context, NatsConnection)
+      yield* server.kill
+      yield* Effect.repeat(Effect.sync(connection.isConnected), {
+        until: (connected) => !connected,
+        schedule: Schedule.spaced(5)
+      })
+      yield* server.start
+      yield* Effect.repeat(connection.connectedSince, {
+        until: (since) => since !== undefined,
+        schedule: Schedule.spaced(5)
+      })
+      expect(lines.length).toBeGreaterThanOrEqual(3)
+      expect(lines.join()).not.toContain(Redacted.value(password))
+    }).pipe(Effect.scoped, Effect.provide(capture))
+  })
+
+  it.live("leaves the process as it found it when its scope closes", () =>
+    Effect.gen(function* () {
+      const server = yield* natsServer()
+      const connection = yield* Effect.scoped(
+        Effect.map(connect({ servers: server.url, name: "n1" }), Context.get(NatsConnection))
+      )
+      expect(connection.client.isClosed()).toBe(true)
+      expect(connection.isConnected()).toBe(false)
+      expect(yield* connection.connectedSince).toBeUndefined()
+    }).pipe(Effect.scoped, quietly)
+  )
+
+  it.live("says that JetStream has to be switched on when it is not", () =>
+    Effect.gen(function* () {
+      const server = yield* natsServer({ jetstream: false })
+      const context = yield* Layer.build(Nats.layer({ servers: server.url, name: "n1", cluster: "test" }))
+      const error = yield* Effect.flip(Context.get(context, Registry).bucket("leases"))
+      expect(error.message).toContain("start nats-server with -js")
+      expect(yield* Context.get(context, Transport).connectedSince).toBeDefined()
+    }).pipe(Effect.scoped, quietly)
+  )
+
+  it.live("refuses a bucket that exists with another TTL", () =>
+    Effect.gen(function* () {
+      const server = yield* natsServer()
+      const context = yield* Layer.build(Nats.layer({ servers: server.url, name: "n1", cluster: "test" }))
+      const registry = Context.get(context, Registry)
+      yield* registry.bucket("leases", { ttlMs: 15_000 })
+      const error = yield* Effect.flip(registry.bucket("leases", { ttlMs: 30_000 }))
+      expect(error.reason).toContain("its TTL is 15000 ms and not 30000 ms")
+    }).pipe(Effect.scoped, quietly)
+  )
+
+  it.live(
+    "a server that hangs is a RegistryUnavailable in two seconds, and does what it was sent when it goes on",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* natsServer()
+        const context = yield* Layer.build(Nats.layer({ servers: server.url, name: "n1", cluster: "test" }))
+        const bucket = yield* Context.get(context, Registry).bucket("things")
+        yield* Effect.acquireRelease(server.pause, () => server.resume)
+        const [took, error] = yield* Effect.timed(Effect.flip(bucket.create("k", new Uint8Array([7]))))
+        expect(error._tag).toBe("RegistryUnavailable")
+        expect(Duration.toMillis(took)).toBeLessThan(2_500)
+        yield* server.resume
+        expect([...((yield* bucket.get("k"))?.value ?? [])]).toEqual([7])
+      }).pipe(Effect.scoped, quietly)
+  )
+})
