@@ -31,7 +31,8 @@ export interface Address {
   readonly incarnation: Incarnation
 }
 
-export const formatAddress = (address: Address): string => `${address.kind}/${address.id}@${address.incarnation}`
+export const formatAddress = (address: Address): string =>
+  `${address.kind}/${address.id}@${address.incarnation}`
 
 /**
  * A fencing epoch: which registry gave it, and the revision it gave. Epochs of one registry are ordered by revision;
@@ -51,8 +52,8 @@ export const subjects = (cluster: Id) => {
     actor: (to: Address) => `${root}.a.${to.kind}.${to.id}.${to.incarnation}`,
     /** All actors of one process: it subscribes once, whatever number it holds. */
     actorsOf: (incarnation: Incarnation) => `${root}.a.*.*.${incarnation}`,
-    /** System messages (Drain, Undrain, Stop, Watch) to actors of one process. */
-    system: (nodeId: Id, incarnation: Incarnation) => `${root}.sys.${nodeId}.${incarnation}`,
+    /** System messages (Drain, Undrain, Admit, Stop, Watch) to actors of one process. */
+    system: (incarnation: Incarnation) => `${root}.sys.${incarnation}`,
     /** A control command from a client of any language; any live node answers. */
     control: (command: string) => `${root}.ctl.${command}`,
     controlAll: `${root}.ctl.>`

@@ -27,7 +27,10 @@ export type Change =
 export interface Bucket {
   readonly get: (key: string) => Effect.Effect<Entry | undefined, RegistryUnavailable>
   /** Fails with `KeyConflict` when the key is there; a removed or expired key may be created again. */
-  readonly create: (key: string, value: Uint8Array) => Effect.Effect<number, KeyConflict | RegistryUnavailable>
+  readonly create: (
+    key: string,
+    value: Uint8Array
+  ) => Effect.Effect<number, KeyConflict | RegistryUnavailable>
   /** Fails with `KeyConflict` unless the key's last revision is `revision`. */
   readonly update: (
     key: string,

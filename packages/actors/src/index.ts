@@ -1,1 +1,46 @@
-export {}
+/** The actor runtime: everything public, named one by one. */
+export type { ChildInfo, Definition, Self, Spawned, SpawnOptions } from "./Actor.ts"
+export { define } from "./Actor.ts"
+export {
+  ActorCrashed,
+  AlreadySpawned,
+  AskError,
+  AskTimeout,
+  KeyConflict,
+  MailboxFull,
+  MalformedMessage,
+  NodeDraining,
+  NodeIsolated,
+  NodeUnreachable,
+  NoSuchActor,
+  RegistryUnavailable,
+  StaleEpoch,
+  UndrainRefused,
+  UnsupportedMessage
+} from "./ActorError.ts"
+export type { TellError } from "./ActorError.ts"
+export type { ActorRef, AskOptions } from "./ActorRef.ts"
+export { defaultAskTimeoutMs } from "./ActorRef.ts"
+export type { ActorSystemOptions, SystemRef } from "./ActorSystem.ts"
+export { ActorSystem, makeActorSystem } from "./ActorSystem.ts"
+export type { Address, Incarnation, Subjects } from "./Address.ts"
+export { Epoch, formatAddress, Id, isId, makeIncarnation, subjects, wireVersion } from "./Address.ts"
+export type { DropReason } from "./DeadLetters.ts"
+export { DeadLetters } from "./DeadLetters.ts"
+export type { DrainOutcome, DrainRequest } from "./Drain.ts"
+export { DrainDeadlines } from "./Drain.ts"
+export { maxFrameBytes, pack, unpack } from "./Envelope.ts"
+export type { EndedBy, Holds, Terminated } from "./internal/cell.ts"
+export type { AnyMessage, Failure, Handlers, Input, Payload, Success, Tag } from "./internal/rpcSeam.ts"
+export type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
+export { isOver, isReversible, transition } from "./NodeState.ts"
+export type { Messages } from "./Protocol.ts"
+export { concurrently, message, protocol } from "./Protocol.ts"
+export type { Bucket, BucketOptions, Change, Entry } from "./Registry.ts"
+export { Registry } from "./Registry.ts"
+export { SystemProtocol } from "./SystemProtocol.ts"
+export type { Frame } from "./Transport.ts"
+export { Transport, TransportError } from "./Transport.ts"
+export { layer as layerNats } from "./nats/Nats.ts"
+export { NatsConnection, type NatsOptions } from "./nats/NatsConnection.ts"
+export type { NatsRegistryOptions } from "./nats/NatsRegistry.ts"

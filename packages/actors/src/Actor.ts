@@ -1,0 +1,91 @@
+/**
+ * What an actor is: a kind, a protocol, and a behaviour that starts in the actor's own scope and returns its handlers. What the
+ * behaviour acquires lives as long as the actor and is released in reverse order when it ends, whatever ended it.
+ */
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { ActorCrashed, AlreadySpawned, NodeDraining } from "./ActorError.ts"
+import type { ActorRef } from "./ActorRef.ts"
+import type { Address, Epoch, Id } from "./Address.ts"
+import type { DrainOutcome, DrainRequest } from "./Drain.ts"
+import type { Holds, Terminated } from "./internal/cell.ts"
+import type { AnyMessage, Handlers, Protocol } from "./internal/rpcSeam.ts"
+import type { Cause, NodeState, StateChange } from "./NodeState.ts"
+
+export interface Definition<R extends AnyMessage, Args, E, Env> {
+  readonly kind: string
+  readonly protocol: Protocol<R>
+  readonly behaviour: (self: Self, args: Args) => Effect.Effect<Handlers<R, any>, E, Env>
+}
+
+/** Defines a kind of actor. `kind` is an id. */
+export const define = <R extends AnyMessage, Args, E, Env, HandlerEnv extends Env = never>(
+  kind: string,
+  protocol: Protocol<R>,
+  behaviour: (self: Self, args: Args) => Effect.Effect<Handlers<R, HandlerEnv>, E, Env>
+): Definition<R, Args, E, Env | HandlerEnv> => ({ kind, protocol, behaviour })
+
+export interface SpawnOptions {
+  /**
+   * What a drain of the parent makes of this child. `serving` (default): refused once admission is closed, waited for, ended by an
+   * evacuation. `sealing`: may begin while what it belongs to is served, is waited for, and only a kill ends it.
+   */
+  readonly holds?: Holds
+  /** Messages the mailbox holds. Default 1024. */
+  readonly capacity?: number
+  /** Milliseconds a running handler may go on after a stop. Default 5000. */
+  readonly stopGraceMs?: number
+}
+
+/** A child as its parent sees it: a reference, and how its start went. */
+export interface Spawned<R extends AnyMessage, E> {
+  readonly ref: ActorRef<R>
+  /** Succeeds when the child serves; fails with its behaviour's own error when it could not start. */
+  readonly started: Effect.Effect<void, E | ActorCrashed>
+}
+
+export interface ChildInfo {
+  readonly kind: string
+  readonly id: Id
+  readonly holds: Holds
+  readonly ageMs: number
+}
+
+/** An actor's own view of itself. Everything but `spawn`'s start is synchronous. */
+export interface Self {
+  readonly address: Address
+
+  /**
+   * Registers a child and starts it. *Accepted* means registered, synchronously: a drain that comes later waits for it. Anything slow
+   * belongs in the child's behaviour.
+   */
+  readonly spawn: <R extends AnyMessage, Args, E, Env>(
+    definition: Definition<R, Args, E, Env>,
+    id: Id,
+    args: Args,
+    options?: SpawnOptions
+  ) => Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>>
+
+  readonly children: () => ReadonlyArray<ChildInfo>
+
+  /** Ends this actor after the message it handles now. Does not wait. */
+  readonly stop: (detail: string) => Effect.Effect<void>
+
+  /** Runs `onEnd` when `ref`'s life is over, in this actor's scope, beside its messages. */
+  readonly watch: <R extends AnyMessage, Env>(
+    ref: ActorRef<R>,
+    onEnd: (terminated: Terminated) => Effect.Effect<void, never, Env>
+  ) => Effect.Effect<void, never, Env | Scope.Scope>
+
+  readonly state: () => NodeState
+  /** Calls back after each change, synchronously, until the actor ends. */
+  readonly onStateChange: (listener: (state: NodeState, change: StateChange) => void) => void
+  readonly setAdmission: (to: "open" | "cordoned", cause: Cause) => boolean
+  readonly setControl: (to: "connected" | "isolated", cause: Cause) => boolean
+
+  /** Says by which epoch this actor holds its name: messages that carry another are refused with `StaleEpoch`. */
+  readonly setEpoch: (epoch: Epoch) => void
+
+  /** Begins or joins this actor's drain; see `Drain`. */
+  readonly drain: (request: DrainRequest) => Effect.Effect<DrainOutcome>
+}

@@ -1,0 +1,249 @@
+/**
+ * A process's runtime: owns its incarnation and its actors by name.
+ *
+ * Guarantees: a kind and id lives at most once in a process; closing the scope ends every actor. Leaves who owns a name in the
+ * cluster to `Directory`, liveness to `Lease`, and frames from outside to `internal/inbound`.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import type { Definition, Self, Spawned, SpawnOptions } from "./Actor.ts"
+import { AlreadySpawned, NodeDraining } from "./ActorError.ts"
+import type { ActorRef, AskOptions } from "./ActorRef.ts"
+import { defaultAskTimeoutMs } from "./ActorRef.ts"
+import type { Address, Epoch, Id, Incarnation, Subjects } from "./Address.ts"
+import { makeIncarnation, subjects } from "./Address.ts"
+import { DeadLetters } from "./DeadLetters.ts"
+import type { DrainOutcome, DrainRequest } from "./Drain.ts"
+import type { CellHost, StateListener, Terminated } from "./internal/cell.ts"
+import { Cell, nameOf } from "./internal/cell.ts"
+import type { SystemMessage } from "./internal/inbound.ts"
+import { handleSystem, serveInbound } from "./internal/inbound.ts"
+import { localRef } from "./internal/localRef.ts"
+import type { Far } from "./internal/remoteRef.ts"
+import { askFar, remoteRef } from "./internal/remoteRef.ts"
+import type { AnyHandler, AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
+import { defaultCapacity } from "./Mailbox.ts"
+import { SystemProtocol } from "./SystemProtocol.ts"
+import { Transport } from "./Transport.ts"
+
+export interface ActorSystemOptions {
+  /** The cluster's name, an id: processes of another cluster on the same NATS are not seen. */
+  readonly cluster: Id
+  /** This node's name, an id. */
+  readonly nodeId: Id
+}
+
+/** Takes the messages of `SystemProtocol`; each names its target inside. */
+export type SystemRef = Pick<ActorRef<SystemMessage>, "ask">
+
+export class ActorSystem extends Context.Service<
+  ActorSystem,
+  {
+    readonly cluster: Id
+    readonly nodeId: Id
+    readonly incarnation: Incarnation
+    readonly subjects: Subjects
+    readonly deadLetters: DeadLetters
+
+    /** Spawns an actor without a parent; it ends with the system. */
+    readonly spawn: <R extends AnyMessage, Args, E, Env>(
+      definition: Definition<R, Args, E, Env>,
+      id: Id,
+      args: Args,
+      options?: SpawnOptions
+    ) => Effect.Effect<Spawned<R, E>, AlreadySpawned, Exclude<Env, Scope.Scope>>
+
+    /** The live actor of that name in this process. */
+    readonly local: <R extends AnyMessage>(
+      protocol: Protocol<R>,
+      kind: string,
+      id: Id
+    ) => ActorRef<R> | undefined
+
+    /** A reference by address; local when it is this process's. `epoch` rides along and is checked by the owner. */
+    readonly ref: <R extends AnyMessage>(
+      protocol: Protocol<R>,
+      address: Address,
+      epoch?: Epoch
+    ) => ActorRef<R>
+
+    /** Where system messages to actors of a process go: this one's or another's. */
+    readonly system: (incarnation: Incarnation) => SystemRef
+
+    /** Begins or joins the drain of an actor of this process, and awaits its end. One that does not live has ended. */
+    readonly drain: (kind: string, id: Id, request: DrainRequest) => Effect.Effect<DrainOutcome>
+
+    /** Calls back after each change of a live actor's state, synchronously, until it ends. */
+    readonly onStateChange: (kind: string, id: Id, listener: StateListener) => void
+
+    /** How the runtime learns that a process is dead. Until it is set nobody is called dead. */
+    readonly setDeathOracle: (isDead: (incarnation: Incarnation) => Effect.Effect<boolean>) => void
+  }
+>()("@ebb/actors/ActorSystem") {
+  static readonly layer = (options: ActorSystemOptions): Layer.Layer<ActorSystem, never, Transport> =>
+    Layer.effect(ActorSystem, makeActorSystem(options))
+}
+
+// How long one Watch is held open at the far side before it is asked again, in milliseconds: long enough to be cheap, short enough
+// that a lost answer is noticed.
+const watchHoldMs = 15_000
+
+/** Starts a runtime in the scope. Its incarnation is new each time. */
+export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystemOptions) {
+  const transport = yield* Transport
+  const scope = yield* Effect.scope
+  const context = yield* Effect.context<never>()
+  const incarnation = makeIncarnation()
+  const names = subjects(options.cluster)
+  const host: CellHost = { context, deadLetters: new DeadLetters(), cells: new Map() }
+  let isDead: (of: Incarnation) => Effect.Effect<boolean> = () => Effect.succeed(false)
+  const far: Far = { transport, from: incarnation, isDead: (of) => Effect.suspend(() => isDead(of)) }
+
+  // One turn from the check of admission to the registration: no drain can come between.
+  const spawnIn = <R extends AnyMessage, Args, E, Env>(
+    parent: Cell | undefined,
+    definition: Definition<R, Args, E, Env>,
+    id: Id,
+    args: Args,
+    { capacity = defaultCapacity, holds = "serving", stopGraceMs = 5000 }: SpawnOptions = {}
+  ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>> =>
+    Effect.contextWith(
+      (
+        services: Context.Context<Exclude<Env, Scope.Scope>>
+      ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned> => {
+        const { kind } = definition
+        if (parent !== undefined && (parent.isOver || !parent.drain.admits(holds))) {
+          return Effect.fail(new NodeDraining({ nodeId: options.nodeId }))
+        }
+        if (host.cells.has(nameOf(kind, id))) return Effect.fail(new AlreadySpawned({ kind, id }))
+        const cell = new Cell(host, {
+          address: { kind, id, incarnation },
+          protocol: definition.protocol as unknown as Protocol<AnyMessage>,
+          parent,
+          parentScope: parent?.scope ?? scope,
+          holds,
+          capacity,
+          stopGraceMs
+        })
+        // The cell knows handlers by name only; their payloads are checked by the contract's codec, or by the caller's types.
+        type Start = Effect.Effect<Readonly<Record<string, AnyHandler>>, E, Env>
+        cell.start(definition.behaviour(selfOf(cell), args) as unknown as Start, services)
+        const spawned: Spawned<R, E> = {
+          ref: localRef(cell, definition.protocol),
+          started: Deferred.await(cell.started) as Spawned<R, E>["started"]
+        }
+        return Effect.succeed(spawned)
+      }
+    )
+
+  const selfOf = (cell: Cell): Self => ({
+    address: cell.address,
+    spawn: (definition, id, args, spawnOptions) => spawnIn(cell, definition, id, args, spawnOptions),
+    children: () =>
+      [...cell.children.values()].map((child) => ({
+        kind: child.address.kind,
+        id: child.address.id,
+        holds: child.holds,
+        ageMs: child.nowMs() - child.startedAtMs
+      })),
+    stop: (detail) => Effect.sync(() => cell.end("itself", detail)),
+    watch: (ref, onEnd) => Effect.asVoid(Effect.forkIn(Effect.flatMap(ref.terminated, onEnd), cell.scope)),
+    state: () => cell.drain.state,
+    onStateChange: (listener) => void cell.stateListeners.push(listener),
+    setAdmission: (to, cause) => cell.admit(to, cause),
+    setControl: (to, cause) => cell.drain.move("control", to, cause),
+    setEpoch: (epoch) => {
+      cell.epoch = epoch
+    },
+    drain: (request) => drainCell(cell, request)
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.forEach(
+      [...host.cells.values()].filter((cell) => cell.parent === undefined).reverse(),
+      (cell) => {
+        cell.end("parent", "the process ends")
+        return Deferred.await(cell.ended)
+      },
+      { discard: true }
+    )
+  )
+  yield* serveInbound(host, { subjects: names, nodeId: options.nodeId, incarnation })
+
+  const system = (to: Incarnation): SystemRef => {
+    const ask = (
+      tag: Tag<SystemMessage>,
+      input: Payload<SystemMessage, typeof tag>,
+      askOptions?: AskOptions
+    ) =>
+      to === incarnation
+        ? handleSystem(host, options.nodeId, tag, input)
+        : askFar(
+            far,
+            SystemProtocol as unknown as Protocol<AnyMessage>,
+            { subject: names.system(to), name: `the process ${to}` },
+            tag,
+            input,
+            askOptions?.timeoutMs ?? defaultAskTimeoutMs
+          )
+    return { ask: ask as unknown as SystemRef["ask"] }
+  }
+
+  const watch = (address: Address) => {
+    const { id, incarnation: to, kind } = address
+    const timeoutMs = watchHoldMs + defaultAskTimeoutMs
+    return system(to)
+      .ask("Watch", { kind, id, holdMs: watchHoldMs }, { timeoutMs })
+      .pipe(
+        Effect.map(
+          ({ terminated }) => terminated && { address, by: endedBy(terminated.by), detail: terminated.detail }
+        ),
+        Effect.catchTag("NoSuchActor", () =>
+          Effect.succeed<Terminated>({ address, by: "lost", detail: "it does not live there" })
+        )
+      )
+  }
+
+  return ActorSystem.of({
+    cluster: options.cluster,
+    nodeId: options.nodeId,
+    incarnation,
+    subjects: names,
+    deadLetters: host.deadLetters,
+    spawn: (definition, id, args, spawnOptions) =>
+      Effect.catchTag(spawnIn(undefined, definition, id, args, spawnOptions), "NodeDraining", Effect.die),
+    local: (protocol, kind, id) => {
+      const cell = host.cells.get(nameOf(kind, id))
+      return cell && localRef(cell, protocol)
+    },
+    ref: (protocol, address, epoch) => {
+      const cell = address.incarnation === incarnation && host.cells.get(nameOf(address.kind, address.id))
+      return cell
+        ? localRef(cell, protocol)
+        : remoteRef(far, protocol, address, names.actor(address), watch(address), epoch)
+    },
+    system,
+    drain: (kind, id, request) =>
+      Effect.suspend(() => {
+        const cell = host.cells.get(nameOf(kind, id))
+        return cell ? drainCell(cell, request) : Effect.succeed<DrainOutcome>({ _tag: "Ended", by: "itself" })
+      }),
+    onStateChange: (kind, id, listener) =>
+      void host.cells.get(nameOf(kind, id))?.stateListeners.push(listener),
+    setDeathOracle: (oracle) => {
+      isDead = oracle
+    }
+  })
+})
+
+const drainCell = (cell: Cell, request: DrainRequest) =>
+  Effect.callback<DrainOutcome>((resume) =>
+    cell.drain.begin(request, (outcome) => resume(Effect.succeed(outcome)))
+  )
+
+// Told by another version, perhaps: a word we do not know is still an end.
+const endedBy = (by: string): Terminated["by"] =>
+  by === "itself" || by === "parent" || by === "crash" || by === "kill" ? by : "lost"

@@ -1,0 +1,190 @@
+/**
+ * One actor's drain: close admission, await the children, end. Owns the three axes of its state and the three clocks.
+ *
+ * Guarantees: asking twice is no error and one completion serves all callers; a spawn accepted before the drain is waited for and one
+ * after it is refused, because both look at the same state in the same turn of the event loop; it goes back to Serving until
+ * Sealing, unless someone who cannot take a stop back asked for it. Leaves what a child is, and how it ends, to the cell.
+ */
+import * as Schema from "effect/Schema"
+import type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
+import { initialState, isReversible, transition } from "./NodeState.ts"
+
+/**
+ * How long each phase may last, in milliseconds; absent means for ever.
+ *
+ * - `drainMs`       Draining. When it fires the actor evacuates; no recording is cut.
+ * - `evacuationMs`  Evacuating. When it fires the serving children that are left are killed; no recording is cut.
+ * - `sealingMs`     Sealing. When it fires the actor ends with outcome `unsealed`; what is unfinished stays on disk, named.
+ */
+export const DrainDeadlines = Schema.Struct({
+  drainMs: Schema.optionalKey(Schema.Number),
+  evacuationMs: Schema.optionalKey(Schema.Number),
+  sealingMs: Schema.optionalKey(Schema.Number)
+})
+export type DrainDeadlines = typeof DrainDeadlines.Type
+
+export interface DrainRequest extends Cause {
+  /** False when the asker cannot take the stop back (an orchestrator's SIGTERM): undrain is then refused. */
+  readonly reversible: boolean
+  /** End what is served now, gently, instead of waiting for it. */
+  readonly evacuate: boolean
+  readonly deadlines: DrainDeadlines
+}
+
+/** How a drain ended. `unsealed` names the children that were not finished. */
+export type DrainOutcome =
+  | { readonly _tag: "Drained" }
+  | { readonly _tag: "Evacuated" }
+  | { readonly _tag: "Unsealed"; readonly left: ReadonlyArray<string> }
+  | { readonly _tag: "Undrained" }
+  | { readonly _tag: "Ended"; readonly by: string }
+
+/** What the drain needs of the actor it ends. All are called synchronously. */
+export interface Drained {
+  /** Names of live children, by what they hold up. */
+  readonly serving: () => ReadonlyArray<string>
+  readonly sealing: () => ReadonlyArray<string>
+  readonly endServing: (how: "gently" | "kill") => void
+  /** Ends the actor itself. With `kill` also the children that are left. */
+  readonly finish: (how: "gently" | "kill", detail: string) => void
+  readonly onChange: (state: NodeState, change: StateChange) => void
+  readonly timer: (ms: number, fire: () => void) => () => void
+  readonly wallMs: () => number
+}
+
+export class Drain {
+  #state: NodeState = initialState
+  #sequence = 0
+  #asked = false
+  #reversible = true
+  #evacuated = false
+  #deadlines: DrainDeadlines = {}
+  #cancelTimer: () => void = () => {}
+  #waiting: Array<(outcome: DrainOutcome) => void> = []
+  #outcome: DrainOutcome | undefined
+  #left: ReadonlyArray<string> | undefined
+  readonly #actor: Drained
+
+  constructor(actor: Drained) {
+    this.#actor = actor
+  }
+
+  get state(): NodeState {
+    return this.#state
+  }
+
+  /** May a child be spawned now? What must be finished may still begin while what it belongs to is served. */
+  admits(holds: "serving" | "sealing"): boolean {
+    const { admission, life } = this.#state
+    if (holds === "serving") return admission !== "closed"
+    return life === "Starting" || life === "Serving" || life === "Draining" || life === "Evacuating"
+  }
+
+  move(axis: "life", to: Life, cause: Cause): boolean
+  move(axis: "admission", to: Admission, cause: Cause): boolean
+  move(axis: "control", to: Control, cause: Cause): boolean
+  move(axis: keyof NodeState, to: Life | Admission | Control, cause: Cause): boolean {
+    const from = this.#state[axis]
+    const next = transition(this.#state, axis, to as never)
+    if (next === undefined) return false
+    this.#state = next
+    this.#actor.onChange(next, {
+      axis,
+      from,
+      to,
+      by: cause.by,
+      reason: cause.reason,
+      sequence: ++this.#sequence,
+      atMs: this.#actor.wallMs()
+    })
+    return true
+  }
+
+  /** Begins or joins the drain. `done` is called once, when the actor has ended or gone back to serving. */
+  begin(request: DrainRequest, done: (outcome: DrainOutcome) => void): void {
+    if (this.#outcome !== undefined) return done(this.#outcome)
+    this.#waiting.push(done)
+    this.#asked = true
+    this.#reversible &&= request.reversible
+    this.#deadlines = { ...this.#deadlines, ...request.deadlines }
+    this.move("admission", "closed", request)
+    if (this.move("life", "Draining", request)) {
+      this.#clock(this.#deadlines.drainMs, () => this.#evacuate({ by: "clock", reason: "drain deadline" }))
+    }
+    if (request.evacuate) this.#evacuate(request)
+    this.childrenChanged()
+  }
+
+  /** Why the drain cannot be taken back, or undefined when it was. Not draining is no error. */
+  undrain(cause: Cause): string | undefined {
+    const { life } = this.#state
+    if (life === "Serving" || life === "Starting") {
+      this.move("admission", "open", cause)
+      return undefined
+    }
+    if (!isReversible(life)) return `it is ${life}`
+    if (!this.#reversible)
+      return "it was stopped by a signal, and whoever sent it waits for the process to end"
+    this.#cancelTimer()
+    this.#asked = false
+    this.#evacuated = false
+    this.#deadlines = {}
+    this.move("life", "Serving", cause)
+    this.move("admission", "open", cause)
+    this.#complete({ _tag: "Undrained" })
+    return undefined
+  }
+
+  /** Told after each child's end, and once when the actor has started. Moves on when nothing holds the drain up. */
+  childrenChanged(): void {
+    if (!this.#asked) return
+    const cause: Cause = { by: "drain", reason: "nothing is served any more" }
+    if (isReversible(this.#state.life) && this.#actor.serving().length === 0) {
+      this.#cancelTimer()
+      this.move("life", "Sealing", cause)
+      this.#clock(this.#deadlines.sealingMs, () => {
+        this.#left = this.#actor.sealing()
+        this.#actor.finish("kill", "sealing deadline")
+      })
+    }
+    if (this.#state.life === "Sealing" && this.#actor.sealing().length === 0 && this.#left === undefined) {
+      this.#cancelTimer()
+      this.move("life", "Drained", { by: "drain", reason: "nothing is left" })
+      this.#actor.finish("gently", "drained")
+    }
+  }
+
+  /** Told when the actor has ended, finalizers and all. */
+  ended(how: { readonly by: string; readonly failed: boolean; readonly detail: string }): void {
+    this.#cancelTimer()
+    const life = this.#state.life
+    this.move("life", how.failed ? "Failed" : "Stopped", { by: how.by, reason: how.detail })
+    this.#outcome =
+      this.#left !== undefined
+        ? { _tag: "Unsealed", left: this.#left }
+        : life !== "Drained"
+          ? { _tag: "Ended", by: how.by }
+          : this.#evacuated
+            ? { _tag: "Evacuated" }
+            : { _tag: "Drained" }
+    this.#complete(this.#outcome)
+  }
+
+  #evacuate(cause: Cause): void {
+    if (!this.move("life", "Evacuating", cause)) return
+    this.#evacuated = this.#actor.serving().length > 0
+    this.#cancelTimer()
+    this.#clock(this.#deadlines.evacuationMs, () => this.#actor.endServing("kill"))
+    this.#actor.endServing("gently")
+  }
+
+  #clock(ms: number | undefined, fire: () => void): void {
+    if (ms !== undefined) this.#cancelTimer = this.#actor.timer(ms, fire)
+  }
+
+  #complete(outcome: DrainOutcome): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const done of waiting) done(outcome)
+  }
+}

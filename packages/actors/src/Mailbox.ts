@@ -1,0 +1,78 @@
+/**
+ * An actor's user lane: bounded, first in first out, refuses when full (never blocks a sender, never drops in silence).
+ *
+ * The system lane (Drain, Undrain, Stop, Watch) has no queue at all: the cell handles a system message when it arrives, even while a
+ * user handler waits. That is what "system before user" comes to when nothing has to wait.
+ */
+import type * as Exit from "effect/Exit"
+import type { MalformedMessage } from "./ActorError.ts"
+
+export interface UserMessage {
+  readonly tag: string
+  /** The payload, decoded when it is taken: one that expired in the queue costs no decoding. */
+  readonly payload: () => Exit.Exit<unknown, MalformedMessage>
+  /** Monotonic milliseconds after which nobody waits for the answer; Infinity for none. */
+  readonly deadline: number
+  /** Called exactly once for an ask; undefined for a tell. */
+  readonly reply: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined
+}
+
+export const defaultCapacity = 1024
+
+export class Mailbox {
+  readonly capacity: number
+  // A queue as an array with a moving head: O(1) at both ends, compacted when half of it is spent.
+  #items: Array<UserMessage | undefined> = []
+  #head = 0
+  #size = 0
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+  }
+
+  get size() {
+    return this.#size
+  }
+
+  /** False when full; the message was not taken. */
+  offer(message: UserMessage): boolean {
+    if (this.#size >= this.capacity) return false
+    this.#items.push(message)
+    this.#size++
+    return true
+  }
+
+  take(): UserMessage | undefined {
+    while (this.#head < this.#items.length) {
+      const message = this.#items[this.#head]
+      this.#items[this.#head++] = undefined
+      if (this.#head > 32 && this.#head * 2 > this.#items.length) {
+        this.#items = this.#items.slice(this.#head)
+        this.#head = 0
+      }
+      if (message !== undefined) {
+        this.#size--
+        return message
+      }
+    }
+    return undefined
+  }
+
+  /** Takes a message out that still waits: its asker is gone. False when it is no longer here. */
+  cancel(message: UserMessage): boolean {
+    const at = this.#items.indexOf(message, this.#head)
+    if (at < 0) return false
+    this.#items[at] = undefined
+    this.#size--
+    return true
+  }
+
+  /** Empties the lane, oldest first. */
+  takeAll(): Array<UserMessage> {
+    const rest = this.#items.slice(this.#head).filter((message) => message !== undefined)
+    this.#items = []
+    this.#head = 0
+    this.#size = 0
+    return rest
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The messages that every actor understands whatever its protocol, and that nothing in its mailbox holds up: Drain, Undrain, Admit,
+ * Stop, Watch. They travel on a subject of their own, so that NATS permissions can keep control clients from them.
+ */
+import * as Schema from "effect/Schema"
+import { NoSuchActor, UndrainRefused } from "./ActorError.ts"
+import { Id } from "./Address.ts"
+import { DrainDeadlines } from "./Drain.ts"
+import { message, protocol } from "./Protocol.ts"
+
+const target = { kind: Id, id: Id }
+const cause = { by: Schema.String, reason: Schema.String }
+
+/** One life's end, as told to far watchers. `by` is open: a later version may know another. */
+export const TerminatedWire = Schema.Struct({ by: Schema.String, detail: Schema.String })
+
+export const SystemProtocol = protocol(
+  /** Begins or joins a drain; answers when admission is closed, not when the drain is over: `Watch` for that. */
+  message("Drain", {
+    payload: {
+      ...target,
+      ...cause,
+      reversible: Schema.Boolean,
+      evacuate: Schema.Boolean,
+      deadlines: DrainDeadlines
+    },
+    error: NoSuchActor
+  }),
+  message("Undrain", {
+    payload: { ...target, ...cause },
+    error: Schema.Union([NoSuchActor, UndrainRefused])
+  }),
+  /** Cordons or uncordons. `changed: false` when it was so already, or when it drains. */
+  message("Admit", {
+    payload: { ...target, ...cause, admission: Schema.Literals(["open", "cordoned"]) },
+    success: Schema.Struct({ changed: Schema.Boolean }),
+    error: NoSuchActor
+  }),
+  message("Stop", {
+    payload: { ...target, detail: Schema.String, kill: Schema.Boolean },
+    error: NoSuchActor
+  }),
+  /** Answers when the target has ended, or without `terminated` after `holdMs`: then it lives, and the watcher asks again. */
+  message("Watch", {
+    payload: { ...target, holdMs: Schema.Number },
+    success: Schema.Struct({ terminated: Schema.optionalKey(TerminatedWire) }),
+    error: NoSuchActor
+  })
+)

@@ -1,0 +1,153 @@
+/**
+ * Frames that arrive from other processes, onto cells. Guarantees: each is answered, or counted as a dead letter, whatever is in
+ * it; system messages go past the mailbox; the target is taken from the subject, which NATS permissions have seen.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import {
+  ActorCrashed,
+  AskError,
+  NoSuchActor,
+  StaleEpoch,
+  UndrainRefused,
+  UnsupportedMessage
+} from "../ActorError.ts"
+import type { Id, Incarnation, Subjects } from "../Address.ts"
+import { addressOfSubject } from "../Address.ts"
+import type { Reply } from "../Envelope.ts"
+import { decodeRequest, encodeReply } from "../Envelope.ts"
+import { SystemProtocol } from "../SystemProtocol.ts"
+import type { Frame } from "../Transport.ts"
+import { Transport } from "../Transport.ts"
+import type { Cell, CellHost } from "./cell.ts"
+import { nameOf } from "./cell.ts"
+import type { Failure, MessageCodec, Payload, Protocol, Success, Tag } from "./rpcSeam.ts"
+import { codecOf } from "./rpcSeam.ts"
+
+export type SystemMessage = typeof SystemProtocol extends Protocol<infer R> ? R : never
+
+const systemHandlers: {
+  readonly [T in Tag<SystemMessage>]: (
+    cell: Cell,
+    input: Payload<SystemMessage, T>,
+    nodeId: Id
+  ) => Effect.Effect<Success<SystemMessage, T>, Failure<SystemMessage, T>>
+} = {
+  Drain: (cell, input) => Effect.sync(() => cell.drain.begin(input, () => {})),
+  Undrain: (cell, input, nodeId) =>
+    Effect.suspend(() => {
+      const reason = cell.drain.undrain(input)
+      return reason === undefined ? Effect.void : Effect.fail(new UndrainRefused({ nodeId, reason }))
+    }),
+  Admit: (cell, input) => Effect.sync(() => ({ changed: cell.admit(input.admission, input) })),
+  Stop: (cell, input) => Effect.sync(() => cell.end(input.kill ? "kill" : "parent", input.detail)),
+  Watch: (cell, input) =>
+    Deferred.await(cell.ended).pipe(
+      Effect.map(({ by, detail }) => ({ terminated: { by, detail } })),
+      Effect.timeoutOrElse({ duration: input.holdMs, orElse: () => Effect.succeed({}) })
+    )
+}
+
+/** Runs one system message, decoded, on the cell it names. */
+export const handleSystem = (
+  host: CellHost,
+  nodeId: Id,
+  tag: Tag<SystemMessage>,
+  payload: Payload<SystemMessage, Tag<SystemMessage>>
+): Effect.Effect<unknown, unknown> =>
+  Effect.suspend((): Effect.Effect<unknown, unknown> => {
+    const { id, kind } = payload
+    const cell = host.cells.get(nameOf(kind, id))
+    // The table pairs each tag with its own payload; the compiler cannot follow that through one call.
+    return cell === undefined
+      ? Effect.fail(new NoSuchActor({ kind, id }))
+      : systemHandlers[tag](cell, payload as never, nodeId)
+  })
+
+/** Subscribes to everything that other processes send to actors of this one, until the scope closes. */
+export const serveInbound = Effect.fnUntraced(function* (
+  host: CellHost,
+  options: { readonly subjects: Subjects; readonly nodeId: Id; readonly incarnation: Incarnation }
+) {
+  const transport = yield* Transport
+  const run = Effect.runForkWith(host.context)
+
+  const refuse = (frame: Frame, error: AskError) => frame.respond?.(encodeReply({ _tag: "Refused", error }))
+
+  const onActorFrame = (frame: Frame) => {
+    const request = decodeRequest(frame.data)
+    const address = addressOfSubject(frame.subject)
+    if (address === undefined) return
+    const { id, kind } = address
+    const cell = host.cells.get(nameOf(kind, id))
+    if (cell === undefined) {
+      host.deadLetters.drop("noActor")
+      return refuse(frame, new NoSuchActor({ kind, id }))
+    }
+    if (Exit.isFailure(request)) {
+      host.deadLetters.drop("malformed")
+      return frame.respond?.(encodeReply(replyOf(undefined, request)))
+    }
+    const { epoch, payload, remainingMs, tag } = request.value
+    if (epoch !== undefined && cell.epoch !== undefined && !sameEpoch(epoch, cell.epoch)) {
+      host.deadLetters.drop("stale")
+      return refuse(frame, new StaleEpoch({ kind, id, current: cell.epoch }))
+    }
+    const codec = codecOf(cell.protocol, tag)
+    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag }))
+    cell.deliver({
+      tag,
+      payload: () => codec.decodePayload(payload),
+      deadline: remainingMs === undefined ? Number.POSITIVE_INFINITY : cell.nowMs() + remainingMs,
+      reply: (exit) => frame.respond?.(encodeReply(replyOf(codec, exit)))
+    })
+  }
+
+  const onSystemFrame = (frame: Frame) => {
+    const request = decodeRequest(frame.data)
+    if (Exit.isFailure(request)) {
+      host.deadLetters.drop("malformed")
+      return frame.respond?.(encodeReply(replyOf(undefined, request)))
+    }
+    const { payload, tag } = request.value
+    const codec = codecOf(SystemProtocol, tag)
+    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag }))
+    const decoded = codec.decodePayload(payload)
+    if (Exit.isFailure(decoded)) return frame.respond?.(encodeReply(replyOf(undefined, decoded)))
+    const handled = handleSystem(host, options.nodeId, tag as Tag<SystemMessage>, decoded.value as never)
+    run(handled).addObserver((exit) => frame.respond?.(encodeReply(replyOf(codec, exit))))
+  }
+
+  yield* transport.subscribe(options.subjects.actorsOf(options.incarnation), onActorFrame)
+  yield* transport.subscribe(options.subjects.system(options.incarnation), onSystemFrame)
+})
+
+const sameEpoch = (a: { registry: string; revision: number }, b: { registry: string; revision: number }) =>
+  a.registry === b.registry && a.revision === b.revision
+
+const isAskError = Schema.is(AskError)
+
+/** An exit as a frame says it. An error of the runtime is told apart from the contract's own by its class. */
+const replyOf = (codec: MessageCodec | undefined, exit: Exit.Exit<unknown, unknown>): Reply => {
+  if (Exit.isSuccess(exit)) {
+    const encoded = codec?.encodeSuccess(exit.value) ?? exit
+    return Exit.isSuccess(encoded) ? { _tag: "Success", value: encoded.value } : bug(encoded)
+  }
+  const error = Exit.findErrorOption(exit)
+  if (error._tag === "None") return bug(exit)
+  const encoded = codec?.encodeError(error.value)
+  if (encoded !== undefined && Exit.isSuccess(encoded)) return { _tag: "Failure", error: encoded.value }
+  return isAskError(error.value) ? { _tag: "Refused", error: error.value } : bug(exit)
+}
+
+// A handler answered what its contract does not allow: the work is done, but nobody can say what came out.
+const bug = (exit: Exit.Exit<unknown, unknown>): Reply => ({
+  _tag: "Refused",
+  error: new ActorCrashed({
+    kind: "",
+    id: "",
+    reason: `BUG: an answer outside the contract: ${String(exit)}`
+  })
+})

@@ -1,0 +1,87 @@
+/**
+ * Joins contracts of `effect/rpc` to the runtime: which messages a protocol has, how each is encoded, and what a handler is.
+ * Messages inside a process are not encoded; those that leave it are, with bytes kept as bytes (MessagePack has them).
+ */
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Rpc from "effect/rpc/Rpc"
+import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as Schema from "effect/Schema"
+import { MalformedMessage } from "../ActorError.ts"
+
+export type AnyMessage = Rpc.Any
+export type Tag<R extends AnyMessage> = R["_tag"]
+export type Protocol<R extends AnyMessage> = RpcGroup.RpcGroup<R>
+
+type Named<R extends AnyMessage, T extends string> = Extract<R, { readonly _tag: T }>
+/** What the caller gives: fields with defaults may be left out. */
+export type Input<R extends AnyMessage, T extends Tag<R>> = Rpc.PayloadConstructor<Named<R, T>>
+export type Payload<R extends AnyMessage, T extends Tag<R>> = Rpc.Payload<Named<R, T>>
+export type Success<R extends AnyMessage, T extends Tag<R>> = Rpc.Success<Named<R, T>>
+export type Failure<R extends AnyMessage, T extends Tag<R>> = Rpc.Error<Named<R, T>>
+
+/** One function per message. A handler's synchronous part runs before any other message or system message is looked at. */
+export type Handlers<R extends AnyMessage, Env = never> = {
+  readonly [T in Tag<R>]: (
+    payload: Payload<R, T>
+  ) => Rpc.WrapperOr<Effect.Effect<Success<R, T>, Failure<R, T>, Env>>
+}
+
+export type AnyHandler = (payload: unknown) => Rpc.WrapperOr<Effect.Effect<unknown, unknown>>
+
+/** The effect of a handler's answer, and whether it lets the next message go ahead beside it. */
+export const unwrap = (result: Rpc.WrapperOr<Effect.Effect<unknown, unknown>>) =>
+  Rpc.isWrapper(result)
+    ? { effect: result.value, concurrent: result.fork }
+    : { effect: result, concurrent: false }
+
+/** How the parts of one message go over the wire. `decode*` fail with `MalformedMessage` and never throw. */
+export interface MessageCodec {
+  /** Fills in constructor defaults; throws a SchemaError on a payload that the caller's types already forbid. */
+  readonly make: (input: unknown) => unknown
+  readonly encodePayload: (payload: unknown) => Exit.Exit<unknown, MalformedMessage>
+  readonly decodePayload: (bytes: unknown) => Exit.Exit<unknown, MalformedMessage>
+  readonly encodeSuccess: (value: unknown) => Exit.Exit<unknown, MalformedMessage>
+  readonly decodeSuccess: (bytes: unknown) => Exit.Exit<unknown, MalformedMessage>
+  readonly encodeError: (error: unknown) => Exit.Exit<unknown, MalformedMessage>
+  readonly decodeError: (bytes: unknown) => Exit.Exit<unknown, MalformedMessage>
+}
+
+const codecs = new WeakMap<object, MessageCodec>()
+
+/** The codec of `tag` in `protocol`, or undefined when the protocol has no such message. Made once per message. */
+export const codecOf = <R extends AnyMessage>(
+  protocol: Protocol<R>,
+  tag: string
+): MessageCodec | undefined => {
+  const rpc = protocol.requests.get(tag) as Rpc.AnyWithProps | undefined
+  if (rpc === undefined) return undefined
+  let codec = codecs.get(rpc)
+  if (codec === undefined) {
+    codec = makeCodec(rpc)
+    codecs.set(rpc, codec)
+  }
+  return codec
+}
+
+// Contracts are plain data: their schemas need no services. A schema that does would fail here, when first used.
+type Plain = Schema.Codec<unknown, unknown>
+
+const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
+  const wrap =
+    (run: (input: unknown) => Exit.Exit<unknown, Schema.SchemaError>) =>
+    (input: unknown): Exit.Exit<unknown, MalformedMessage> =>
+      Exit.mapError(run(input), (error) => new MalformedMessage({ problem: `${rpc._tag}: ${error.message}` }))
+  const payload = rpc.payloadSchema as Plain
+  const success = rpc.successSchema as Plain
+  const error = rpc.errorSchema as Plain
+  return {
+    make: (input) => rpc.payloadSchema.make(input),
+    encodePayload: wrap(Schema.encodeUnknownExit(payload)),
+    decodePayload: wrap(Schema.decodeUnknownExit(payload)),
+    encodeSuccess: wrap(Schema.encodeUnknownExit(success)),
+    decodeSuccess: wrap(Schema.decodeUnknownExit(success)),
+    encodeError: wrap(Schema.encodeUnknownExit(error)),
+    decodeError: wrap(Schema.decodeUnknownExit(error))
+  }
+}
