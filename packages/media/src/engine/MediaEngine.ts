@@ -81,17 +81,25 @@ export class MediaEngine extends Context.Service<
   static readonly make = Effect.fnUntraced(function* (options?: Partial<MediaEngineOptions>) {
     const settings: MediaEngineOptions = { ...defaults, ...options }
     const slots = Array.from({ length: settings.workers }, (): Slot => ({ worker: undefined, rooms: 0 }))
-    if (settings.log) yield* tapWorkerLog((pid) => slots.some((slot) => slot.worker?.pid === pid))
+    const scope = yield* Effect.scope
+    const logScope = yield* Scope.fork(scope)
+    if (settings.log) {
+      const owns = (pid: number) => slots.some((slot) => slot.worker?.pid === pid)
+      yield* tapWorkerLog(owns).pipe(Scope.provide(logScope))
+    }
 
     yield* Effect.forEach(
       slots,
       Effect.fnUntraced(function* (slot) {
-        const scope = yield* Scope.fork(yield* Effect.scope)
-        slot.worker = yield* startMediasoupWorker(settings).pipe(Scope.provide(scope))
-        yield* Effect.forkScoped(keepAlive(slot, slot.worker, scope, settings))
+        const workerScope = yield* Scope.fork(scope)
+        slot.worker = yield* startMediasoupWorker(settings).pipe(Scope.provide(workerScope))
+        yield* Effect.forkScoped(keepAlive(slot, slot.worker, workerScope, settings))
       }),
       { concurrency: "unbounded", discard: true }
     )
+
+    // Before the workers go: a worker that is told to close complains of its channel.
+    yield* Effect.addFinalizer(() => Scope.close(logScope, Exit.void))
 
     const openRoom = Effect.fnUntraced(function* (roomId: string) {
       const slot = leastLoaded(slots)

@@ -38,30 +38,24 @@ const curedSignals = ["SIGINT", "SIGTERM"]
 /** How long a worker may take to go when told to, before it is killed. Only a stopped or a hanging one takes longer. */
 const closeGrace = Duration.seconds(2)
 
-type Listeners = ReadonlyMap<string, ReadonlyArray<Function>>
-
-const processListeners = (): Listeners =>
-  new Map(
-    process.eventNames().map((event) => [String(event), process.rawListeners(event as "exit")] as const)
-  )
-
-/** Takes off what was added since, and says for which events that was. */
-const takeOffListenersSince = (before: Listeners): Array<string> => {
-  const found: Array<string> = []
-  for (const [event, listeners] of processListeners()) {
-    const known = before.get(event) ?? []
-    for (const listener of listeners.filter((it) => !known.includes(it))) {
-      process.removeListener(event, listener as () => void)
-      found.push(event)
-    }
-  }
-  return found.toSorted()
+interface Listener {
+  readonly event: string
+  readonly call: (...args: ReadonlyArray<unknown>) => void
 }
+
+const processListeners = (): Array<Listener> =>
+  process
+    .eventNames()
+    .flatMap((event) =>
+      process
+        .listeners(event as "exit")
+        .map((call) => ({ event: String(event), call: call as Listener["call"] }))
+    )
 
 interface Start {
   readonly settled: Promise<Worker>
-  /** Events of `process` that mediasoup added a listener to. */
-  readonly listeners: ReadonlyArray<string>
+  /** What mediasoup had added to `process`: off again, ordered by event. */
+  readonly takenOff: ReadonlyArray<Listener>
   worker: Worker | undefined
 }
 
@@ -70,15 +64,19 @@ interface Start {
  * process is done and undone in this one turn, so that neither the host nor a concurrent start sees any of it.
  */
 const spawn = (workerBin: string): Start => {
-  const before = processListeners()
+  const before = new Set(processListeners().map(({ call }) => call))
   const maxListeners = process.getMaxListeners()
   const env = process.env[binEnv]
   process.env[binEnv] = workerBin
   const settled = mediasoup.createWorker({ workerBin: wrapper, logLevel: "warn" })
   if (env === undefined) delete process.env[binEnv]
   else process.env[binEnv] = env
+  const takenOff = processListeners()
+    .filter(({ call }) => !before.has(call))
+    .toSorted((a, b) => a.event.localeCompare(b.event))
+  for (const { call, event } of takenOff) process.removeListener(event, call)
   process.setMaxListeners(maxListeners)
-  const start: Start = { settled, listeners: takeOffListenersSince(before), worker: undefined }
+  const start: Start = { settled, takenOff, worker: undefined }
   settled.then(
     (worker) => (start.worker = worker),
     () => undefined
@@ -99,18 +97,17 @@ const subprocessClosed = (worker: Worker, act: () => void) =>
     act()
   })
 
-/** Closes the worker and waits until its process is gone. One that has not come up yet is closed when it does. */
+/**
+ * Closes the worker and waits until its process is gone. One that has not come up has no object to close it by: mediasoup's
+ * own signal listener, taken off `process`, does it, and its process ends with the channel.
+ */
 const close = (start: Start) =>
   Effect.suspend(() => {
-    const { settled, worker } = start
+    const { takenOff, worker } = start
     if (worker === undefined) {
-      return Effect.sync(
-        () =>
-          void settled.then(
-            (late) => late.close(),
-            () => undefined
-          )
-      )
+      return Effect.sync(() => {
+        for (const { call, event } of takenOff) call(event)
+      })
     }
     return subprocessClosed(worker, () => worker.close()).pipe(
       Effect.timeoutOrElse({
@@ -145,8 +142,9 @@ export const startMediasoupWorker = Effect.fnUntraced(function* (
         )
     })
   )
-  if (String(start.listeners) !== String(curedSignals)) {
-    return yield* new SignalListenersUnexpected({ found: start.listeners, expected: curedSignals })
+  const found = start.takenOff.map(({ event }) => event)
+  if (String(found) !== String(curedSignals)) {
+    return yield* new SignalListenersUnexpected({ found, expected: curedSignals })
   }
 
   const death = Deferred.makeUnsafe<WorkerDied>()

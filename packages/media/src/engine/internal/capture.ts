@@ -93,9 +93,9 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
       captures.add(capture)
       consumer.on("rtp", (packet) => sink.rtp(packet))
       consumer.on("producerclose", () => end("producer"))
-      consumer.on("transportclose", () => end(door.diedWith() === undefined ? "producer" : "worker"))
+      consumer.on("transportclose", () => end(door.workerGone() ? "worker" : "producer"))
       // It may have ended while the sink was made, when nobody listened.
-      if (consumer.closed) end(door.diedWith() === undefined ? "producer" : "worker")
+      if (consumer.closed) end(door.workerGone() ? "worker" : "producer")
       else live.addTaker(reports)
     }),
     () => capture.stop("capture")

@@ -21,6 +21,8 @@ export interface Door {
   readonly portRange: { readonly min: number; readonly max: number }
   readonly requestTimeout: Duration.Duration
   readonly diedWith: () => WorkerDied | undefined
+  /** True a little before `diedWith` knows why: mediasoup closes what a dead worker carried before it tells of the death. */
+  readonly workerGone: () => boolean
   readonly closed: () => boolean
 }
 

@@ -62,6 +62,7 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     portRange: options.portRange,
     requestTimeout: Duration.fromInputUnsafe(options.requestTimeout),
     diedWith: worker.diedWith,
+    workerGone: () => worker.worker.died,
     closed: () => closed
   }
 
@@ -95,7 +96,6 @@ export const openRoomMedia = Effect.fnUntraced(function* (
 
   const produce = Effect.fnUntraced(function* (o: RtpProducerOptions) {
     const operation = "addRtpProducer"
-    yield* alive(door)
     yield* checkProducerOptions(operation, o)
     const transport = yield* openPlainTransport(door, router, operation, {
       rtcpMux: o.rtcpMux ?? true,
@@ -120,7 +120,6 @@ export const openRoomMedia = Effect.fnUntraced(function* (
   const consume = Effect.fnUntraced(function* (o: RtpConsumerOptions) {
     const operation = "addRtpConsumer"
     const rtcpMux = o.rtcpMux ?? true
-    yield* alive(door)
     yield* checkAddress(operation, o, rtcpMux)
     const from = live.get(o.producerId)
     if (from === undefined) return yield* unknownProducer(o.producerId)
@@ -186,32 +185,38 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     ended: worker.died,
 
     addRtpProducer: (o) =>
-      producersById
-        .make(
-          o.producerId,
-          JSON.stringify([
-            o.kind,
-            o.codec,
-            o.payloadType,
-            o.ssrc,
-            o.rtcpMux ?? true,
-            ...addressKey(o.remote),
-            ...srtpKey(o.srtp)
-          ]),
-          () => new MediaConflict({ roomId, entity: "producer", id: o.producerId }),
-          produce(o)
-        )
-        .pipe(withDeadline(door, "addRtpProducer")),
+      alive(door).pipe(
+        Effect.andThen(
+          producersById.make(
+            o.producerId,
+            JSON.stringify([
+              o.kind,
+              o.codec,
+              o.payloadType,
+              o.ssrc,
+              o.rtcpMux ?? true,
+              ...addressKey(o.remote),
+              ...srtpKey(o.srtp)
+            ]),
+            () => new MediaConflict({ roomId, entity: "producer", id: o.producerId }),
+            produce(o)
+          )
+        ),
+        withDeadline(door, "addRtpProducer")
+      ),
 
     addRtpConsumer: (o) =>
-      consumersById
-        .make(
-          o.consumerId,
-          JSON.stringify([o.producerId, o.rtcpMux ?? true, ...addressKey(o), ...srtpKey(o.srtp)]),
-          () => new MediaConflict({ roomId, entity: "consumer", id: o.consumerId }),
-          consume(o)
-        )
-        .pipe(withDeadline(door, "addRtpConsumer")),
+      alive(door).pipe(
+        Effect.andThen(
+          consumersById.make(
+            o.consumerId,
+            JSON.stringify([o.producerId, o.rtcpMux ?? true, ...addressKey(o), ...srtpKey(o.srtp)]),
+            () => new MediaConflict({ roomId, entity: "consumer", id: o.consumerId }),
+            consume(o)
+          )
+        ),
+        withDeadline(door, "addRtpConsumer")
+      ),
 
     closeProducer: Effect.fnUntraced(function* (producerId) {
       yield* alive(door)

@@ -13,6 +13,12 @@ export interface PlainTransportRequest {
   readonly srtp: SrtpParameters | undefined
 }
 
+/**
+ * Bytes. A key frame comes as one burst of packets, and what the socket cannot hold while the worker is busy is lost. The
+ * kernel gives what net.core.rmem_max allows, with Debian's default already twice what a socket has by itself.
+ */
+const recvBufferSize = 1_048_576
+
 export const openPlainTransport = Effect.fnUntraced(function* (
   door: Door,
   router: Router,
@@ -30,6 +36,7 @@ export const openPlainTransport = Effect.fnUntraced(function* (
         protocol: "udp",
         ip: door.listenIp,
         portRange: door.portRange,
+        recvBufferSize,
         ...(door.announcedIp === undefined ? {} : { announcedAddress: door.announcedIp })
       },
       rtcpMux,
