@@ -28,7 +28,7 @@ export class SignalListenersUnexpected extends Schema.TaggedError<SignalListener
 ) {
   readonly retry = "never"
   override get message() {
-    return `mediasoup listens on the process for [${this.found}], expected [${this.expected}]`
+    return `mediasoup listens on the process for [${this.found.join()}], expected [${this.expected.join()}]`
   }
 }
 
@@ -58,7 +58,7 @@ export class RoomMediaClosed extends Schema.TaggedError<RoomMediaClosed>()("Room
 export class EngineTimeout extends Schema.TaggedError<EngineTimeout>()("EngineTimeout", {
   roomId: Schema.String,
   operation: Schema.String,
-  afterMs: Schema.Number
+  afterMs: Schema.Finite
 }) {
   readonly retry = "unknown"
   override get message() {

@@ -132,7 +132,7 @@ export const startMediasoupWorker = Effect.fnUntraced(function* (
   const startTimeout = Duration.fromInputUnsafe(options.startTimeout)
   const worker = yield* Effect.tryPromise({
     try: () => start.settled,
-    catch: (error) => new WorkerUnavailable({ reason: `the worker process did not start: ${error}` })
+    catch: (error) => new WorkerUnavailable({ reason: `the worker process did not start: ${String(error)}` })
   }).pipe(
     Effect.timeoutOrElse({
       duration: startTimeout,

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process"
 import { createSocket } from "node:dgram"
 import { expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { audio, makeRoom, makeSink, until, video } from "./engineFixture.ts"
 import { isRtcp, makeRtpReceiver, rtpHeader } from "./rtpPeer.ts"
@@ -25,48 +26,21 @@ const makeRelay = Effect.fnUntraced(function* (to: number) {
   return relay
 })
 
-/** In real time, for so many seconds; ends by itself. */
-const ffmpeg = (seconds: number, videoUrl: string, audioUrl: string): Effect.Effect<number | null> =>
+/** Runs in real time, for as long as its options say. */
+const ffmpeg = (...options: ReadonlyArray<string>): Effect.Effect<number | null> =>
   Effect.callback((resume) => {
-    const child = spawn(
-      "ffmpeg",
-      [
-        ...["-loglevel", "error", "-nostdin", "-re"],
-        ...[
-          "-f",
-          "lavfi",
-          "-i",
-          "testsrc2=size=320x240:rate=30",
-          "-re",
-          "-f",
-          "lavfi",
-          "-i",
-          "sine=frequency=440"
-        ],
-        ...[
-          "-map",
-          "0:v",
-          "-c:v",
-          "libvpx",
-          "-deadline",
-          "realtime",
-          "-cpu-used",
-          "8",
-          "-b:v",
-          "300k",
-          "-g",
-          "30"
-        ],
-        ...["-t", String(seconds), "-f", "rtp", "-ssrc", String(video.ssrc)],
-        ...["-payload_type", String(video.payloadType), videoUrl],
-        ...["-map", "1:a", "-c:a", "libopus", "-ar", "48000", "-ac", "2", "-t", String(seconds), "-f", "rtp"],
-        ...["-ssrc", String(audio.ssrc), "-payload_type", String(audio.payloadType), audioUrl]
-      ],
-      { stdio: ["ignore", "ignore", "inherit"] }
-    )
+    const args = ["-loglevel error -nostdin", ...options].flatMap((option) => option.split(" "))
+    const child = spawn("ffmpeg", args, { stdio: ["ignore", "ignore", "inherit"] })
     child.once("exit", (code) => resume(Effect.succeed(code)))
     return Effect.sync(() => child.kill("SIGKILL"))
   })
+
+const picture = "-re -f lavfi -i testsrc2=size=320x240:rate=30"
+const tone = "-re -f lavfi -i sine=frequency=440"
+const vp8 = "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 300k -g 30"
+const opus = "-c:a libopus -ar 48000 -ac 2"
+const stream = ({ payloadType, ssrc }: typeof video | typeof audio, seconds: number) =>
+  `-t ${seconds} -ssrc ${ssrc} -payload_type ${payloadType}`
 
 it.live("every packet that ffmpeg sends reaches a consumer and a capture, and so do its sender reports", () =>
   Effect.gen(function* () {
@@ -97,7 +71,12 @@ it.live("every packet that ffmpeg sends reaches a consumer and a capture, and so
     const [videoFlow, audioFlow] = flows
     if (videoFlow === undefined || audioFlow === undefined) return expect.fail("two flows")
     // ffmpeg's second report comes after 5 s; the first is before its first packet, when the worker knows no stream yet.
-    expect(yield* ffmpeg(6, videoFlow.url, audioFlow.url)).toBe(0)
+    const exit = yield* ffmpeg(
+      `${picture} ${tone}`,
+      `-map 0:v ${vp8} ${stream(video, 6)} -f rtp ${videoFlow.url}`,
+      `-map 1:a ${opus} ${stream(audio, 6)} -f rtp ${audioFlow.url}`
+    )
+    expect(exit).toBe(0)
 
     for (const { receiver, relay, sink } of flows) {
       yield* until(() => sink.packets.length >= relay.forwarded && receiver.packets.length >= relay.forwarded)
@@ -119,6 +98,37 @@ it.live("every packet that ffmpeg sends reaches a consumer and a capture, and so
     const last = videoFlow.sink.packets.at(-1)
     if (report === undefined || last === undefined) return expect.fail("no report")
     const lastAt = report.ntpMs + ((rtpHeader(last).timestamp - report.rtpTimestamp) | 0) / 90
-    expect(Math.abs(lastAt - Date.now())).toBeLessThan(2000)
+    expect(Math.abs(lastAt - (yield* Clock.currentTimeMillis))).toBeLessThan(2000)
+  })
+)
+
+it.live("SRTP from ffmpeg is taken with its key, and with another key nothing is", () =>
+  Effect.gen(function* () {
+    const room = yield* makeRoom()
+    const cryptoSuite = "AES_CM_128_HMAC_SHA1_80"
+    const keys = [1, 2].map((byte) => Buffer.alloc(30, byte).toString("base64"))
+    const [key = "", otherKey = ""] = keys
+    const sendWith = Effect.fnUntraced(function* (producerId: string, keyBase64: string) {
+      const { port, rtcpPort, srtp } = yield* room.addRtpProducer({
+        ...audio,
+        producerId,
+        rtcpMux: false,
+        srtp: { cryptoSuite, keyBase64 }
+      })
+      expect(srtp?.cryptoSuite).toBe(cryptoSuite)
+      const sink = makeSink()
+      yield* room.capture(producerId, sink)
+      const relay = yield* makeRelay(port)
+      const url = `srtp://127.0.0.1:${relay.port}?rtcpport=${rtcpPort}`
+      const encryption = `-srtp_out_suite ${cryptoSuite} -srtp_out_params ${key}`
+      expect(yield* ffmpeg(tone, `${opus} ${stream(audio, 1)} -f rtp ${encryption} ${url}`)).toBe(0)
+      expect(relay.forwarded).toBeGreaterThanOrEqual(50)
+      return { relay, sink }
+    })
+
+    const { relay, sink } = yield* sendWith("right", key)
+    yield* until(() => sink.packets.length >= relay.forwarded)
+    expect(sink.packets).toHaveLength(relay.forwarded)
+    expect((yield* sendWith("wrong", otherKey)).sink.packets).toHaveLength(0)
   })
 )

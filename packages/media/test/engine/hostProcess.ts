@@ -3,14 +3,13 @@
  * argument. It says on one line what it made, and what its own `process` listeners and environment were before and after.
  * As a host that drains would, it takes SIGTERM and SIGINT; the engine must not.
  */
-import { setTimeout } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 
-const signals: Array<string> = []
+const say = (line: unknown) => process.stdout.write(`${JSON.stringify(line)}\n`)
+
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => {
-    signals.push(signal)
-    console.log(JSON.stringify({ signal }))
+    say({ signal })
   })
 }
 
@@ -35,6 +34,6 @@ await Effect.gen(function* () {
     port: Number(process.argv[2])
   })
   const workers = (yield* engine.workers).flatMap(({ pid }) => (pid === undefined ? [] : [pid]))
-  console.log(JSON.stringify({ port: producer.port, workers, before, after: hostState() }))
-  yield* Effect.promise(() => setTimeout(60_000))
+  say({ port: producer.port, workers, before, after: hostState() })
+  return yield* Effect.never
 }).pipe(Effect.scoped, Effect.runPromise)

@@ -125,9 +125,9 @@ export const makeRtpSender = Effect.fnUntraced(function* (options: RtpSenderOpti
   let sequence = options.firstSequence ?? 1000
   let timestamp = 90_000
   const transmit = (packet: Buffer) =>
-    Effect.callback<void>(
-      (resume) => void socket.send(packet, options.port, options.ip ?? "127.0.0.1", () => resume(Effect.void))
-    )
+    Effect.callback<void>((resume) => {
+      socket.send(packet, options.port, options.ip ?? "127.0.0.1", () => resume(Effect.void))
+    })
   const sender: RtpSender = {
     sent: () => sent,
     timestamp: () => timestamp,

@@ -11,7 +11,7 @@ import { makeRtpReceiver, makeRtpSender } from "./rtpPeer.ts"
 
 const HostState = Schema.Struct({
   listeners: Schema.Array(Schema.String),
-  maxListeners: Schema.Number,
+  maxListeners: Schema.Int,
   environment: Schema.Array(Schema.String)
 })
 const Started = Schema.fromJsonString(

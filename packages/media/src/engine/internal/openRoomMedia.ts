@@ -67,10 +67,10 @@ export const openRoomMedia = Effect.fnUntraced(function* (
   }
 
   const asked = yield* Effect.acquireRelease(
-    Effect.sync(() => worker.worker.createRouter({ mediaCodecs: routerCodecs })),
-    (promise) => Effect.sync(() => closeWhenThere(promise))
+    Effect.sync(() => ({ router: worker.worker.createRouter({ mediaCodecs: routerCodecs }) })),
+    ({ router }) => Effect.sync(() => closeWhenThere(router))
   )
-  const router = yield* request(door, "openRoom", () => asked).pipe(withDeadline(door, "openRoom"))
+  const router = yield* request(door, "openRoom", () => asked.router).pipe(withDeadline(door, "openRoom"))
   const direct = yield* request(door, "openRoom", () => router.createDirectTransport()).pipe(
     withDeadline(door, "openRoom")
   )
