@@ -5,12 +5,19 @@ say() {
   printf 'set-up: %s\n' "$*" >&2
 }
 
-# Ctrl-C ends the command that runs, and then the script.
+# A signal ends the script when the command that runs has ended, and leaves nothing of the step behind.
 step_log=
 step_beat=
 trap 'exit 130' INT
 trap 'exit 143' TERM
-trap 'rm -f "$step_log"; [ -z "$step_beat" ] || kill "$step_beat" 2>/dev/null || :' EXIT
+trap 'end_step || :' EXIT
+
+end_step() {
+  [ -z "$step_beat" ] || kill "$step_beat" 2>/dev/null || :
+  [ -z "$step_log" ] || rm -f "$step_log"
+  step_beat=
+  step_log=
+}
 
 # step TITLE COMMAND...: runs the command with a line every ten seconds, and shows the end of its output if it fails.
 #
@@ -25,14 +32,11 @@ step() {
   step_beat=$!
   step_status=0
   "$@" >"$step_log" 2>&1 </dev/null || step_status=$?
-  kill "$step_beat" 2>/dev/null || :
-  wait "$step_beat" 2>/dev/null || :
-  step_beat=
   if [ "$step_status" -ne 0 ]; then
     tail -n 40 "$step_log" >&2
     say "that failed (exit $step_status): $*"
   fi
-  rm -f "$step_log"
+  end_step
   return "$step_status"
 }
 

@@ -32,7 +32,7 @@ mkdir -p "$cache"
 exec 9>"$cache/set-up.lock"
 flock -n 9 || step "waiting for another set-up to end" flock 9
 
-sh tools/packages.sh nats-server=nats-server ffmpeg=ffmpeg ffprobe=ffmpeg python3=python3 chromium=chromium \
+sh tools/packages.sh nats-server=nats-server ffmpeg=ffmpeg python3=python3 chromium=chromium \
   faketime=faketime setsid=util-linux 9>&-
 
 # The stamp is written last and says what was installed.
