@@ -15,6 +15,15 @@ interface Report {
   }>
 }
 
+/** The files of a report; none if the run ended before it was written, or in the middle of that. */
+const filesOf = (json: string | undefined): Report["testResults"] => {
+  try {
+    return json === undefined ? [] : (JSON.parse(json) as Report).testResults
+  } catch {
+    return []
+  }
+}
+
 /**
  * @param json what the JSON reporter wrote, or nothing if it did not come to that
  * @param exit vitest's exit code
@@ -23,8 +32,7 @@ export const tally = (json: string | undefined, exit: number): Tally => {
   let passed = 0
   let failed = 0
   let skipped = 0
-  const files = json === undefined ? [] : (JSON.parse(json) as Report).testResults
-  for (const file of files) {
+  for (const file of filesOf(json)) {
     const before = failed
     for (const { status } of file.assertionResults) {
       if (status === "passed") passed += 1

@@ -1,8 +1,9 @@
 // `npm test`: the static checks, then every test. The last line is `N passed, N failed, N skipped`, in which a check
 // counts as one test. Anything failed, skipped or left to do ends it with 1, and so does a run without a test.
 //
-//   npm test                          everything
-//   npm test -- Mailbox -t "bounded"  arguments go to vitest: files whose path has Mailbox, tests named so
+//   npm test                               everything
+//   npm test -- Mailbox                    the checks, and the test files that have Mailbox in their path
+//   npx vitest run Mailbox -t bounded      no checks, and of these files only the tests named so
 import { spawn } from "node:child_process"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
 import os from "node:os"

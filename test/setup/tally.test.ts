@@ -29,9 +29,12 @@ test("an error outside of any test counts as a failure", () => {
   expect(tally(report(file("passed", "passed")), 1)).toEqual({ passed: 1, failed: 1, skipped: 0 })
 })
 
-test("a crash without a report counts as a failure", () => {
-  expect(tally(undefined, 139)).toEqual({ passed: 0, failed: 1, skipped: 0 })
-})
+test.for([undefined, "", '{"testResults":[{"sta'])(
+  "a crash that left the report %j counts as a failure",
+  (json) => {
+    expect(tally(json, 139)).toEqual({ passed: 0, failed: 1, skipped: 0 })
+  }
+)
 
 test("a run without a test counts as a failure", () => {
   expect(tally(report(), 0)).toEqual({ passed: 0, failed: 1, skipped: 0 })
