@@ -1,19 +1,39 @@
 /**
- * From a part's journal to a receipt. To come next; the signatures are what callers may build on.
+ * From a part's journal to a receipt: read, make tracks, mux once, verify by decoding, checksum, store. Everything before the receipt
+ * can be lost and done again: a computation killed at any moment costs nothing but its time.
+ *
+ * Owns the order of what becomes durable: media, receipt beside it, receipt in the part's folder, state in the manifest.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { createHash } from "node:crypto"
+import { createReadStream } from "node:fs"
+import * as path from "node:path"
+import { pipeline } from "node:stream/promises"
 import type {
+  ComputeFailed,
   FfmpegMissing,
-  JournalMissing,
-  ManifestMissing,
   RecordingFileInvalid,
   RecordingStorageError,
-  UnsupportedFormat,
-  VerificationFailed
+  UnsupportedFormat
 } from "../MediaError.ts"
-import { ComputeFailed } from "../MediaError.ts"
-import type { Receipt } from "./Receipt.ts"
-import type { RecordingStore } from "./RecordingStore.ts"
+import { JournalMissing, ManifestMissing, VerificationFailed } from "../MediaError.ts"
+import { lockFolder } from "./FolderLock.ts"
+import { attempt, sizeIfThere } from "./internal/disk.ts"
+import { software } from "./internal/software.ts"
+import { journalName } from "./JournalFormat.ts"
+import type { TrackNumber } from "./JournalFormat.ts"
+import type { Manifest } from "./Manifest.ts"
+import { readManifest, setManifestState } from "./Manifest.ts"
+import type { MuxedFile } from "./Mux.ts"
+import { muxPart } from "./Mux.ts"
+import type { PartIndex } from "./PartIndex.ts"
+import { indexPart } from "./PartIndex.ts"
+import { coversParts, readReceipt, receiptFormat, receiptName, writeReceipt } from "./Receipt.ts"
+import type { Receipt, ReceiptTrack } from "./Receipt.ts"
+import { RecordingStore } from "./RecordingStore.ts"
+import type { LossPolicy } from "./rtp/FrameAssembler.ts"
+import { verify } from "./Verify.ts"
 
 export type ComputeError =
   | RecordingStorageError
@@ -25,14 +45,187 @@ export type ComputeError =
   | VerificationFailed
   | ComputeFailed
 
+export type ComputeStep = "index" | "mux" | "verify" | "store"
+
+export interface ComputeProgress {
+  readonly step: ComputeStep
+  readonly bytesRead: number
+  readonly journalBytes: number
+}
+
 export interface ComputeOptions {
   /** Goes into the receipt: a node id, or a program's name. */
   readonly computedBy: string
+  /** Told at the beginning of each step, and for each megabyte of journal. */
+  readonly onProgress?: (progress: ComputeProgress) => void
 }
 
-/** Computes a part in this process. Idempotent: a receipt for the same part is returned as it is. */
-export const compute = (
+/**
+ * Computes a part in this process, whose event loop it keeps busy: a node calls `computeInChild`. The caller holds the lock of the
+ * incarnation's folder. Idempotent: a receipt for the same part is returned as it is. A second computation of the same part
+ * waits for the first.
+ */
+export const compute: (
   partFolder: string,
-  _options: ComputeOptions
-): Effect.Effect<Receipt, ComputeError, RecordingStore> =>
-  new ComputeFailed({ folder: partFolder, detail: "not built yet" })
+  options: ComputeOptions
+) => Effect.Effect<Receipt, Exclude<ComputeError, ComputeFailed>, RecordingStore> = Effect.fnUntraced(
+  function* (partFolder, options) {
+    const store = yield* RecordingStore
+    const journalFile = path.join(partFolder, journalName)
+    const manifest = yield* requireManifest(partFolder, journalFile)
+    const gone = new JournalMissing({ folder: partFolder, recordingId: manifest.recordingId })
+    yield* lockFolder(partFolder, {
+      name: "compute.lock",
+      holder: { pid: process.pid },
+      waitSeconds: Infinity
+    }).pipe(Effect.catchTag("FolderHeld", () => Effect.fail(gone)))
+
+    const done = yield* findReceipt(partFolder, manifest)
+    if (done !== undefined) return done
+    const journalBytes = yield* sizeIfThere(journalFile)
+    if (journalBytes === undefined) return yield* gone
+    const names = yield* freeNames(manifest)
+
+    const progress = (step: ComputeStep) => (bytesRead: number) =>
+      Effect.sync(() => options.onProgress?.({ step, bytesRead, journalBytes }))
+
+    const attemptWith = Effect.fnUntraced(function* (lossPolicy: (track: TrackNumber) => LossPolicy) {
+      yield* progress("index")(0)
+      const index = yield* indexPart(journalFile, lossPolicy, progress("index"))
+      if (index.streams.length === 0) return { index, muxed: undefined, staged: "", problems: [] }
+      const staged = yield* store.stage(manifest.recordingId, names.media)
+      const muxed = yield* muxPart({
+        journalFile,
+        index,
+        target: staged,
+        software: software.name,
+        onProgress: progress("mux")
+      })
+      yield* progress("verify")(journalBytes)
+      return { index, muxed, staged, problems: yield* verify(staged, muxed) }
+    })
+
+    // Only frames that follow a loss can be refused by a decoder; a track without one is not touched by the second attempt.
+    const first = yield* attemptWith(() => "keep")
+    const result = first.problems.length === 0 ? first : yield* attemptWith(() => "untilKeyFrame")
+    if (result.problems.length > 0) {
+      return yield* new VerificationFailed({
+        recordingId: manifest.recordingId,
+        problems: result.problems
+      })
+    }
+
+    yield* progress("store")(journalBytes)
+    const { index, muxed, staged } = result
+    const media = muxed === undefined ? undefined : yield* digest(staged)
+    if (media !== undefined) yield* store.publish(manifest.recordingId, names.media)
+    const receipt: Receipt = {
+      format: receiptFormat,
+      recordingId: manifest.recordingId,
+      roomId: manifest.roomId,
+      state: "Computed",
+      parts: [receiptPart(manifest, index)],
+      tracks: receiptTracks(index, muxed),
+      ...(media === undefined ? {} : { file: names.media, sha256: media.sha256 }),
+      bytes: media?.bytes ?? 0,
+      durationMs: muxed?.durationMs ?? 0,
+      computedAt: yield* Clock.currentTimeMillis,
+      computedBy: options.computedBy,
+      software: software.name
+    }
+    yield* store.putReceipt(manifest.recordingId, names.receipt, receipt)
+    yield* finishPart(partFolder, receipt)
+    return receipt
+  },
+  Effect.scoped
+)
+
+const requireManifest = Effect.fnUntraced(function* (partFolder: string, journalFile: string) {
+  const manifest = yield* readManifest(partFolder)
+  if (manifest !== undefined) return manifest
+  const journalBytes = (yield* sizeIfThere(journalFile)) ?? 0
+  return yield* new ManifestMissing({ folder: partFolder, journalBytes })
+})
+
+/** The part's own copy, or the store's: a computation may have been killed between the two. */
+const findReceipt = Effect.fnUntraced(function* (partFolder: string, manifest: Manifest) {
+  const own = yield* readReceipt(path.join(partFolder, receiptName))
+  if (own !== undefined) return own
+  const store = yield* RecordingStore
+  for (const receipt of (yield* store.receipts(manifest.recordingId)).values()) {
+    if (!coversParts(receipt, [manifest])) continue
+    yield* finishPart(partFolder, receipt)
+    return receipt
+  }
+  return undefined
+})
+
+const finishPart = Effect.fnUntraced(function* (partFolder: string, receipt: Receipt) {
+  yield* writeReceipt(path.join(partFolder, receiptName), receipt)
+  yield* setManifestState(partFolder, "Computed")
+})
+
+/** The plain names, unless another part of the same recording has them: then the part's own. */
+const freeNames = Effect.fnUntraced(function* (manifest: Manifest) {
+  const store = yield* RecordingStore
+  const taken = (yield* store.receipts(manifest.recordingId)).size > 0
+  const suffix = taken ? `-${manifest.part}-${manifest.incarnation}` : ""
+  return { media: `recording${suffix}.webm`, receipt: `receipt${suffix}.json` }
+})
+
+const digest = (file: string) =>
+  attempt("read", file, async () => {
+    const hash = createHash("sha256")
+    let bytes = 0
+    await pipeline(
+      createReadStream(file, { highWaterMark: 1 << 20 }),
+      async (chunks: AsyncIterable<Buffer>) => {
+        for await (const chunk of chunks) {
+          bytes += chunk.length
+          hash.update(chunk)
+        }
+      }
+    )
+    return { bytes, sha256: hash.digest("hex") }
+  })
+
+const receiptPart = (manifest: Manifest, { part, journal }: PartIndex): Receipt["parts"][number] => ({
+  incarnation: manifest.incarnation,
+  nodeId: manifest.nodeId,
+  part: manifest.part,
+  startedAt: manifest.startedAt,
+  packets: part.packets,
+  orphanPackets: part.orphanPackets,
+  gaps: part.gaps,
+  gapPackets: part.gapPackets,
+  damagedRecords: journal.damaged,
+  damagedBytes: journal.damagedBytes,
+  unknownRecords: journal.unknownRecords,
+  tornBytes: journal.tornBytes,
+  ...(part.sealed === undefined ? {} : { sealed: part.sealed })
+})
+
+const receiptTracks = (index: PartIndex, muxed: MuxedFile | undefined): ReadonlyArray<ReceiptTrack> =>
+  index.tracks.map((track): ReceiptTrack => {
+    const at = index.streams.findIndex((stream) => stream.track === track)
+    const stream = muxed?.streams[at]
+    const { info, sequencer } = track
+    const { lost, duplicate, late, restarts } = sequencer.counts
+    const dropped = Object.entries({ ...Object.fromEntries(track.dropped), duplicate, late, restarts })
+    return {
+      producerId: info.producerId,
+      ...(info.peerId === undefined ? {} : { peerId: info.peerId }),
+      kind: info.kind,
+      codec: info.mimeType,
+      ...(info.ssrc === undefined ? {} : { ssrc: info.ssrc }),
+      ...(stream === undefined ? {} : { stream: at }),
+      clock: index.streams[at]?.times.source ?? "arrival",
+      offsetMs: stream?.firstMs ?? 0,
+      durationMs: stream === undefined ? 0 : stream.endMs - stream.firstMs,
+      packets: track.packets,
+      frames: stream?.frames ?? 0,
+      shownFrames: stream?.shownFrames ?? 0,
+      lostPackets: lost,
+      dropped: Object.fromEntries(dropped.filter(([, count]) => count > 0))
+    }
+  })

@@ -18,8 +18,14 @@ const chunkBytes = 1 << 20
 export interface JournalReader {
   /** Final once `forEach` has ended. */
   readonly stats: Readonly<JournalStats>
-  /** Hands over every intact record in the order of the file. To be run once. */
-  readonly forEach: (visit: (record: JournalRecord) => void) => Effect.Effect<void, RecordingStorageError>
+  /**
+   * Hands over every intact record in the order of the file, and after each batch runs `afterBatch` with the bytes read so far. To
+   * be run once.
+   */
+  readonly forEach: <E = never>(
+    visit: (record: JournalRecord) => void,
+    afterBatch?: (bytesRead: number) => Effect.Effect<void, E>
+  ) => Effect.Effect<void, RecordingStorageError | E>
 }
 
 /** A file shorter than its header is an empty journal with a torn tail. */
@@ -50,12 +56,16 @@ export const openJournal = (
     }
 
     const parser = makeJournalParser()
-    const forEach = Effect.fnUntraced(function* (visit: (record: JournalRecord) => void) {
+    const forEach = Effect.fnUntraced(function* <E = never>(
+      visit: (record: JournalRecord) => void,
+      afterBatch: (bytesRead: number) => Effect.Effect<void, E> = () => Effect.void
+    ) {
       for (;;) {
         // A new buffer each time: records keep pointing into it.
         const chunk = yield* read(Buffer.allocUnsafeSlow(chunkBytes))
         if (chunk.length === 0) break
         parser.push(chunk).forEach(visit)
+        yield* afterBatch(parser.stats.bytes)
       }
       parser.end().forEach(visit)
     })

@@ -17,6 +17,8 @@ export const ReceiptPart = Schema.Struct({
   part: Schema.Int,
   startedAt: Schema.Number,
   packets: Schema.Int,
+  /** Packets of a track whose beginning cannot be read. */
+  orphanPackets: Schema.Int,
   /** Gap records, and the packets that could not be written to the journal. */
   gaps: Schema.Int,
   gapPackets: Schema.Int,

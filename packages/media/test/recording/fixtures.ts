@@ -1,11 +1,19 @@
 /** What the tests of recordings share: folders that go away, manifests, tracks, and a journal read as a whole. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as fsp from "node:fs/promises"
 import * as os from "node:os"
 import * as path from "node:path"
-import type { JournalRecord, TrackInfo } from "../../src/recording/JournalFormat.ts"
+import type {
+  JournalRecord,
+  SenderReport,
+  TrackInfo,
+  TrackNumber
+} from "../../src/recording/JournalFormat.ts"
 import { openJournal } from "../../src/recording/JournalReader.ts"
+import * as JournalWriter from "../../src/recording/JournalWriter.ts"
 import type { Manifest } from "../../src/recording/Manifest.ts"
+import { parseRtp, unwrapNear } from "../../src/recording/rtp/RtpPacket.ts"
 
 export const temporaryFolder = Effect.acquireRelease(
   Effect.promise(() => fsp.mkdtemp(path.join(os.tmpdir(), "ebb-recording-"))),
@@ -47,3 +55,68 @@ export const readAll = Effect.fnUntraced(function* (folder: string) {
   yield* reader.forEach((record) => records.push(record))
   return { records, stats: reader.stats }
 }, Effect.scoped)
+
+/** A clock that stands where it is put: a journal can be written in the past, and faster than time. */
+export const settableClock = () => {
+  const state = { monotonicUs: 1_000_000_000, wallMs: 1_795_000_000_000 }
+  const clock: Clock.Clock = {
+    currentTimeMillisUnsafe: () => state.wallMs,
+    currentTimeMillis: Effect.sync(() => state.wallMs),
+    currentTimeNanosUnsafe: () => BigInt(state.wallMs) * 1_000_000n,
+    currentTimeNanos: Effect.sync(() => BigInt(state.wallMs) * 1_000_000n),
+    monotonicTimeNanosUnsafe: () => BigInt(Math.round(state.monotonicUs)) * 1000n,
+    monotonicTimeNanos: Effect.sync(() => BigInt(Math.round(state.monotonicUs)) * 1000n),
+    sleep: () => Effect.never
+  }
+  return { state, clock }
+}
+
+/** One thing that happens to a capturing process. */
+export interface CaptureEvent {
+  /** After the start of the part. */
+  readonly atUs: number
+  readonly track: string
+  readonly packet?: Uint8Array
+  readonly report?: SenderReport
+}
+
+/** Writes a part's journal as if its events had happened at their times. Sealed unless told otherwise. */
+export const writePart = Effect.fnUntraced(function* (options: {
+  readonly folder: string
+  readonly manifest?: Partial<Manifest>
+  readonly tracks: Readonly<Record<string, TrackInfo>>
+  readonly events: ReadonlyArray<CaptureEvent>
+  readonly seal?: boolean
+}) {
+  const { state, clock } = settableClock()
+  const start = state.monotonicUs
+  const begun = new Map<string, TrackNumber>()
+  const writer = yield* JournalWriter.make({
+    folder: options.folder,
+    manifest: aManifest(options.manifest)
+  }).pipe(Effect.provideService(Clock.Clock, clock))
+  for (const event of options.events.toSorted((a, b) => a.atUs - b.atUs)) {
+    state.monotonicUs = start + event.atUs
+    const info = options.tracks[event.track]
+    if (info === undefined) throw new Error(`no track ${event.track}`)
+    const track = begun.get(event.track) ?? writer.track(info)
+    begun.set(event.track, track)
+    if (event.packet !== undefined) writer.rtp(track, event.packet)
+    if (event.report !== undefined) writer.senderReport(track, event.report)
+  }
+  if (options.seal ?? true) yield* writer.seal("stopped")
+}, Effect.scoped)
+
+/** Events for packets that arrive as they were sent, `atUs` after the start, without jitter. */
+export const arriving = (
+  track: string,
+  packets: ReadonlyArray<Uint8Array>,
+  clockRate: number,
+  atUs: number
+): ReadonlyArray<CaptureEvent> => {
+  const first = parseRtp(packets[0] ?? new Uint8Array())?.timestamp ?? 0
+  return packets.map((packet) => {
+    const ticks = unwrapNear(0, (parseRtp(packet)?.timestamp ?? 0) - first, 32)
+    return { atUs: atUs + (ticks * 1_000_000) / clockRate, track, packet }
+  })
+}

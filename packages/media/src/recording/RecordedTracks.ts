@@ -1,0 +1,182 @@
+/**
+ * The records of one part, sorted into tracks and made into frames. Run twice over a journal: the first time to learn what
+ * there is and how the clocks ran, the second time with the frames going to the file. Both times do the same, so they agree.
+ */
+import type { JournalRecord, TrackInfo, TrackNumber } from "./JournalFormat.ts"
+import type { DropReason, Frame, FrameAssembler, LossPolicy } from "./rtp/FrameAssembler.ts"
+import { makeOpusAssembler, makeVp8Assembler } from "./rtp/FrameAssembler.ts"
+import { parseRtp } from "./rtp/RtpPacket.ts"
+import { makeRtpSequencer } from "./rtp/RtpSequencer.ts"
+import type { RtpSequencer } from "./rtp/RtpSequencer.ts"
+import type { PeerClock, TrackClock } from "./SenderClock.ts"
+import { makePeerClock, makeTrackClock, ntpToUs } from "./SenderClock.ts"
+
+export type Codec = "vp8" | "opus"
+
+const codecOf = (info: TrackInfo): Codec | undefined => {
+  switch (info.mimeType.toLowerCase()) {
+    case "video/vp8":
+      return "vp8"
+    case "audio/opus":
+      return "opus"
+    default:
+      return undefined
+  }
+}
+
+export interface RecordedTrack {
+  readonly track: TrackNumber
+  readonly info: TrackInfo
+  /** Undefined for a codec that cannot be muxed yet: its packets are counted and stay in the journal. */
+  readonly codec: Codec | undefined
+  readonly clock: TrackClock
+  readonly sequencer: RtpSequencer
+  /** RTP packets in the journal, whatever became of them. */
+  packets: number
+  frames: number
+  shownFrames: number
+  /** Of the first key frame; `first` is kept without its data. */
+  width: number
+  height: number
+  first: Frame | undefined
+  readonly dropped: Map<string, number>
+}
+
+export interface RecordedTracks {
+  readonly tracks: ReadonlyMap<TrackNumber, RecordedTrack>
+  /** What the part's own records said. */
+  readonly part: {
+    anchorUs: number | undefined
+    packets: number
+    gaps: number
+    gapPackets: number
+    /** Packets of a track whose beginning cannot be read. */
+    orphanPackets: number
+    sealed: string | undefined
+  }
+  readonly visit: (record: JournalRecord) => void
+  /** No more records will come: hands over what was still held back. */
+  readonly finish: () => void
+}
+
+export interface RecordedTracksOptions {
+  readonly onFrame: (track: RecordedTrack, frame: Frame) => void
+  readonly lossPolicy: (track: TrackNumber) => LossPolicy
+}
+
+export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTracks => {
+  const tracks = new Map<TrackNumber, RecordedTrack>()
+  const assemblers = new Map<TrackNumber, FrameAssembler>()
+  const peers = new Map<string, PeerClock>()
+  const part: RecordedTracks["part"] = {
+    anchorUs: undefined,
+    packets: 0,
+    gaps: 0,
+    gapPackets: 0,
+    orphanPackets: 0,
+    sealed: undefined
+  }
+
+  const peerClock = (peerId: string | undefined): PeerClock => {
+    const known = peerId === undefined ? undefined : peers.get(peerId)
+    if (known !== undefined) return known
+    const clock = makePeerClock()
+    if (peerId !== undefined) peers.set(peerId, clock)
+    return clock
+  }
+
+  const begin = (number: TrackNumber, info: TrackInfo): void => {
+    const codec = codecOf(info)
+    const count = (reason: string) => track.dropped.set(reason, (track.dropped.get(reason) ?? 0) + 1)
+    const drop = (reason: DropReason) => void count(reason)
+    const emit = (frame: Frame) => {
+      track.frames += 1
+      if (frame.shown) track.shownFrames += 1
+      track.first ??= { ...frame, data: [] }
+      if (track.width === 0) {
+        track.width = frame.width
+        track.height = frame.height
+      }
+      options.onFrame(track, frame)
+    }
+    const assembler =
+      codec === "vp8"
+        ? makeVp8Assembler(emit, drop, options.lossPolicy(number))
+        : makeOpusAssembler(emit, drop)
+    const track: RecordedTrack = {
+      track: number,
+      info,
+      codec,
+      clock: makeTrackClock(info.clockRate, peerClock(info.peerId)),
+      sequencer: makeRtpSequencer(assembler.push),
+      packets: 0,
+      frames: 0,
+      shownFrames: 0,
+      width: 0,
+      height: 0,
+      first: undefined,
+      dropped: new Map()
+    }
+    tracks.set(number, track)
+    assemblers.set(number, assembler)
+  }
+
+  const rtp = (track: RecordedTrack, bytes: Uint8Array, arrivalUs: number): void => {
+    const count = (reason: string) => track.dropped.set(reason, (track.dropped.get(reason) ?? 0) + 1)
+    track.packets += 1
+    if (track.codec === undefined) return void count("unsupportedCodec")
+    const packet = parseRtp(bytes)
+    if (packet === undefined) return void count("malformedPacket")
+    const { ssrc, payloadType } = track.info
+    if (ssrc !== undefined && packet.ssrc !== ssrc) return void count("otherSsrc")
+    if (payloadType !== undefined && packet.payloadType !== payloadType) return void count("otherPayloadType")
+    track.sequencer.push({ packet, arrivalUs, ticks: track.clock.packet(packet.timestamp, arrivalUs) })
+  }
+
+  return {
+    tracks,
+    part,
+    visit: (record) => {
+      switch (record._tag) {
+        case "Anchor":
+          part.anchorUs ??= record.arrivalUs
+          return
+        case "Track":
+          if (!tracks.has(record.track)) begin(record.track, record.info)
+          return
+        case "Rtp": {
+          part.packets += 1
+          const track = tracks.get(record.track)
+          if (track === undefined) part.orphanPackets += 1
+          else rtp(track, record.packet, record.arrivalUs)
+          return
+        }
+        case "SenderReport": {
+          const { ntpSeconds, ntpFraction, rtpTimestamp } = record.report
+          tracks.get(record.track)?.clock.report({
+            arrivalUs: record.arrivalUs,
+            ntpUs: ntpToUs(ntpSeconds, ntpFraction),
+            rtpTimestamp
+          })
+          return
+        }
+        case "Gap":
+          part.gaps += 1
+          part.gapPackets += record.gap.packets
+          return
+        case "Seal":
+          part.sealed = record.seal.reason
+          return
+        case "TrackEnd":
+        case "Unknown":
+          return
+      }
+    },
+    finish: () => {
+      for (const [number, track] of tracks) {
+        track.sequencer.flush()
+        assemblers.get(number)?.flush()
+      }
+    }
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * Whether a muxed file is what was put into it: every stream decodes without an error, the decoder returns exactly the frames that
+ * were muxed to be shown, and first frame, last frame and duration agree.
+ */
+import * as Effect from "effect/Effect"
+import type { FfmpegMissing } from "../MediaError.ts"
+import { probe } from "./Ffprobe.ts"
+import type { MuxedFile } from "./Mux.ts"
+
+/** Times in the file are whole milliseconds; anything beyond rounding is a fault. */
+export const toleranceMs = 2
+
+/** What is wrong with the file; nothing is good news. */
+export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<ReadonlyArray<string>, FfmpegMissing> =
+  Effect.fnUntraced(function* (file, muxed) {
+    const probed = yield* probe(file)
+    const problems = probed.errors.map((line) => `decoder: ${line}`)
+    const differ = (what: string, expected: number, found: number) => {
+      if (!(Math.abs(expected - found) <= toleranceMs)) {
+        problems.push(`${what} is ${found} ms instead of ${expected} ms`)
+      }
+    }
+    muxed.streams.forEach((stream, index) => {
+      const name = `stream ${index} (${stream.stream.track.info.producerId})`
+      const decoded = probed.streams.get(index)
+      if (decoded === undefined) return void problems.push(`${name} is missing`)
+      if (decoded.frames !== stream.shownFrames) {
+        problems.push(`${name} decodes to ${decoded.frames} frames instead of ${stream.shownFrames}`)
+      }
+      if (stream.firstShownMs === undefined || stream.lastShownMs === undefined) return
+      differ(`the first frame of ${name}`, stream.firstShownMs, decoded.firstMs)
+      differ(`the last frame of ${name}`, stream.lastShownMs, decoded.lastMs)
+    })
+    differ("the duration", muxed.durationMs, probed.durationMs)
+    return problems
+  })

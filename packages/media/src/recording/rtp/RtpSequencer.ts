@@ -1,0 +1,153 @@
+/**
+ * Puts the packets of one SSRC back into the order they were sent in, and says what is missing.
+ *
+ * Numbers are unwrapped, duplicates left out. A hole is waited for as long as `holdUs` of arrival time; what comes later than
+ * that is counted as late. A far jump is believed only when the next packet goes on from it: then the sender has started again.
+ */
+import type { RtpPacket } from "./RtpPacket.ts"
+import { unwrapNear } from "./RtpPacket.ts"
+
+export interface TimedPacket {
+  readonly packet: RtpPacket
+  readonly arrivalUs: number
+  /** The RTP timestamp without its wrap-around. */
+  readonly ticks: number
+}
+
+export interface SequencerCounts {
+  /** Sequence numbers that never came, or too late. */
+  lost: number
+  duplicate: number
+  late: number
+  restarts: number
+}
+
+export interface RtpSequencer {
+  readonly counts: Readonly<SequencerCounts>
+  readonly push: (packet: TimedPacket) => void
+  readonly flush: () => void
+}
+
+/** A packet of RFC 3550's `MAX_DROPOUT` numbers away is no reordering. */
+const farJump = 3000
+
+export interface RtpSequencerOptions {
+  /** Microseconds of arrival time to wait for a missing packet. A repaired packet may take some round trips. Default 2 s. */
+  readonly holdUs?: number
+  /** Microseconds to hold back the very first packets, whose order is not known yet. Default 0.2 s. */
+  readonly startUs?: number
+}
+
+/** `deliver` gets each packet once, in order, with the count of packets missing right before it. */
+export const makeRtpSequencer = (
+  deliver: (packet: TimedPacket, missing: number) => void,
+  options: RtpSequencerOptions = {}
+): RtpSequencer => {
+  const holdUs = options.holdUs ?? 2_000_000
+  const startUs = options.startUs ?? 200_000
+  const counts = { lost: 0, duplicate: 0, late: 0, restarts: 0 }
+  /** Waiting, by unwrapped number; in order of arrival. */
+  const waiting = new Map<number, TimedPacket>()
+  /** Numbers given up, of the last `farJump`: a packet of theirs is late, any other old one a duplicate. */
+  const missed = new Set<number>()
+  let next: number | undefined
+  let highest: number | undefined
+  let stray: TimedPacket | undefined
+  let missing = 0
+
+  const lowestWaiting = (): number => {
+    let lowest = Infinity
+    for (const number of waiting.keys()) lowest = Math.min(lowest, number)
+    return lowest
+  }
+
+  const deliverRun = (): void => {
+    if (next === undefined) return
+    for (let packet = waiting.get(next); packet !== undefined; packet = waiting.get(next)) {
+      waiting.delete(next)
+      deliver(packet, missing)
+      missing = 0
+      next += 1
+    }
+  }
+
+  const giveUpHole = (): void => {
+    const resume = lowestWaiting()
+    for (let number = next ?? resume; number < resume; number++) {
+      missed.add(number)
+      counts.lost += 1
+      missing += 1
+    }
+    for (const number of missed) {
+      if (number >= resume - farJump) break
+      missed.delete(number)
+    }
+    next = resume
+    deliverRun()
+  }
+
+  const flush = (): void => {
+    while (waiting.size > 0) giveUpHole()
+  }
+
+  const accept = (timed: TimedPacket, number: number): void => {
+    if (waiting.has(number)) {
+      counts.duplicate += 1
+      return
+    }
+    if (next !== undefined && number < next) {
+      if (missed.delete(number)) {
+        counts.late += 1
+        counts.lost -= 1
+      } else counts.duplicate += 1
+      return
+    }
+    highest = Math.max(highest ?? number, number)
+    waiting.set(number, timed)
+    if (next === undefined) {
+      const [first] = waiting.values()
+      if (first !== undefined && timed.arrivalUs - first.arrivalUs < startUs) return
+      next = lowestWaiting()
+    }
+    deliverRun()
+    for (;;) {
+      const [oldest] = waiting.values()
+      if (oldest === undefined || timed.arrivalUs - oldest.arrivalUs <= holdUs) break
+      giveUpHole()
+    }
+  }
+
+  return {
+    counts,
+    flush: () => {
+      if (stray !== undefined) counts.late += 1
+      stray = undefined
+      flush()
+    },
+    push: (timed) => {
+      const { sequence } = timed.packet
+      const number = highest === undefined ? sequence : unwrapNear(highest, sequence, 16)
+      if (highest === undefined || Math.abs(number - highest) <= farJump) {
+        accept(timed, number)
+        return
+      }
+      const before = stray
+      stray = timed
+      if (before === undefined) return
+      if (sequence !== ((before.packet.sequence + 1) & 0xffff)) {
+        counts.late += 1
+        return
+      }
+      flush()
+      missed.clear()
+      counts.restarts += 1
+      // What was between is not known; a frame that was open must not be continued.
+      missing += 1
+      next = before.packet.sequence
+      highest = undefined
+      stray = undefined
+      accept(before, before.packet.sequence)
+      accept(timed, before.packet.sequence + 1)
+    }
+  }
+}
