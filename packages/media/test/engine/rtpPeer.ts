@@ -96,6 +96,8 @@ export interface RtpSender {
   readonly sent: () => number
   /** Sends the next packet; each is a frame of its own. Sequence numbers and timestamps go on from the last. */
   readonly send: (options?: { readonly keyFrame?: boolean; readonly skip?: number }) => Effect.Effect<void>
+  /** The same for so many packets, all of them given to the kernel before this returns. */
+  readonly burst: (packets: number) => void
   readonly report: (ntpMs: number) => Effect.Effect<void>
   readonly timestamp: () => number
 }
@@ -124,22 +126,31 @@ export const makeRtpSender = Effect.fnUntraced(function* (options: RtpSenderOpti
   let sent = 0
   let sequence = options.firstSequence ?? 1000
   let timestamp = 90_000
+  // Connected, a socket sends at once and not after a look-up. Nobody there is nobody's concern.
+  yield* Effect.callback<void>((resume) => {
+    socket.once("connect", () => resume(Effect.void))
+    socket.connect(options.port, options.ip ?? "127.0.0.1")
+  })
+  socket.on("error", () => undefined)
+  const next = (keyFrame: boolean, skip: number): Buffer => {
+    sequence += 1 + skip
+    timestamp += step * (1 + skip)
+    sent += 1
+    const { payloadType, ssrc } = options
+    const payload = options.codec === "opus" ? opusPayload : vp8Payload(keyFrame)
+    return rtpPacket({ payloadType, ssrc, marker: true, sequence, timestamp }, payload)
+  }
   const transmit = (packet: Buffer) =>
     Effect.callback<void>((resume) => {
-      socket.send(packet, options.port, options.ip ?? "127.0.0.1", () => resume(Effect.void))
+      socket.send(packet, () => resume(Effect.void))
     })
   const sender: RtpSender = {
     sent: () => sent,
     timestamp: () => timestamp,
-    send: ({ keyFrame = sent === 0, skip = 0 } = {}) =>
-      Effect.suspend(() => {
-        sequence += 1 + skip
-        timestamp += step * (1 + skip)
-        sent += 1
-        const { payloadType, ssrc } = options
-        const payload = options.codec === "opus" ? opusPayload : vp8Payload(keyFrame)
-        return transmit(rtpPacket({ payloadType, ssrc, marker: true, sequence, timestamp }, payload))
-      }),
+    send: ({ keyFrame = sent === 0, skip = 0 } = {}) => Effect.suspend(() => transmit(next(keyFrame, skip))),
+    burst: (packets) => {
+      for (let i = 0; i < packets; i++) socket.send(next(sent === 0, 0))
+    },
     report: (ntpMs) => transmit(senderReport(options.ssrc, ntpMs, timestamp))
   }
   return sender
