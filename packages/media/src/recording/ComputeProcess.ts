@@ -1,15 +1,84 @@
 /**
- * `compute` in a process of its own, in its own session and at low priority. To come next; the signature is what callers may
- * build on.
+ * `compute` in a process of its own: in its own session, so that no Ctrl-C and no signal to the node's group ends it, at the
+ * lowest priority, so that calls go before it. It ends with the node: its standard input is a pipe that the node holds open.
  */
-import type * as Effect from "effect/Effect"
-import { compute } from "./Compute.ts"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { spawn } from "node:child_process"
+import * as path from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { ComputeFailed } from "../MediaError.ts"
 import type { ComputeError, ComputeOptions } from "./Compute.ts"
+import type { ComputeLine } from "./ComputeOutcome.ts"
+import { decodeLine } from "./ComputeOutcome.ts"
 import type { Receipt } from "./Receipt.ts"
-import type { RecordingStore } from "./RecordingStore.ts"
+import { RecordingStore } from "./RecordingStore.ts"
 
-/** Closing the scope kills the process, at no cost: computing again gives the same. */
-export const computeInChild = (
+const here = fileURLToPath(import.meta.url)
+/** Beside this file as a source and as a build: its extension tells which. */
+const program = path.join(path.dirname(here), "..", "bin", `ebb-compute${path.extname(here)}`)
+
+/** Interruption kills the process and what it started, at no cost: computing again gives the same. */
+export const computeInChild: (
   partFolder: string,
   options: ComputeOptions
-): Effect.Effect<Receipt, ComputeError, RecordingStore> => compute(partFolder, options)
+) => Effect.Effect<Receipt, ComputeError, RecordingStore> = Effect.fnUntraced(
+  function* (partFolder, options) {
+    const store = yield* RecordingStore
+    const outcome = yield* run(
+      [program, partFolder, "--store", store.location, "--by", options.computedBy, "--end-with-stdin"],
+      (progress) => options.onProgress?.(progress)
+    )
+    switch (outcome._tag) {
+      case "Computed":
+        return outcome.receipt
+      case "Refused":
+        return yield* outcome.error
+      case "Ended":
+        return yield* new ComputeFailed({ folder: partFolder, detail: outcome.detail })
+    }
+  }
+)
+
+type Outcome =
+  | Exclude<ComputeLine, { _tag: "Progress" }>
+  | { readonly _tag: "Ended"; readonly detail: string }
+
+const run = (
+  args: ReadonlyArray<string>,
+  onProgress: (progress: Extract<ComputeLine, { _tag: "Progress" }>) => void
+) =>
+  Effect.callback<Outcome>((resume) => {
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"], detached: true })
+    let said: Outcome | undefined
+    let complaints = ""
+    createInterface({ input: child.stdout }).on("line", (text) => {
+      const line = decodeLine(text)
+      if (Exit.isFailure(line)) return
+      if (line.value._tag === "Progress") onProgress(line.value)
+      else said = line.value
+    })
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      complaints = (complaints + text).slice(-2000)
+    })
+    // A process that dies at once breaks the pipe; that it died is told by `close`.
+    child.stdin.on("error", () => {})
+    child.once("error", (cause) => resume(Effect.succeed({ _tag: "Ended", detail: cause.message })))
+    // `close` comes after the streams have ended, so every line has been seen.
+    child.once("close", (code, signal) => {
+      const ended = `ended with ${signal ?? code}${complaints === "" ? "" : `: ${complaints.trim()}`}`
+      resume(Effect.succeed(said ?? { _tag: "Ended", detail: ended }))
+    })
+    return Effect.sync(() => {
+      if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid)
+    })
+  })
+
+const killGroup = (leader: number): void => {
+  try {
+    process.kill(-leader, "SIGKILL")
+  } catch {
+    // It is gone already.
+  }
+}

@@ -6,15 +6,18 @@
  *     <dataDir>/incarnations/<incarnation>/lock
  *     <dataDir>/incarnations/<incarnation>/<recordingId>/{manifest.json, journal.ebbj, receipt.json}
  */
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import type { FolderHeld, RecordingStorageError } from "../MediaError.ts"
 import { lockFolder } from "./FolderLock.ts"
-import { attempt, list, makeFolder, syncFolder } from "./internal/disk.ts"
+import { attempt, isAbsent, list, makeFolder, syncFolder } from "./internal/disk.ts"
 
 const lockName = "lock"
+
+const now = Effect.map(DateTime.now, DateTime.formatIso)
 
 export interface IncarnationFolder {
   readonly path: string
@@ -39,11 +42,11 @@ export const partsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, Re
   attempt("list", folder, () => fsp.readdir(folder, { withFileTypes: true })).pipe(
     Effect.map((entries) =>
       entries
-        .filter((entry) => entry.isDirectory())
+        .filter((entry) => entry.isDirectory() && !entry.name.startsWith("."))
         .map((entry) => path.join(folder, entry.name))
         .toSorted()
     ),
-    Effect.catch((error) => (error.code === "ENOENT" ? Effect.succeed([]) : Effect.fail(error)))
+    Effect.catchIf(isAbsent, () => Effect.succeed([]))
   )
 
 /** All incarnation folders under a data folder, sorted. */
@@ -65,7 +68,7 @@ export const acquire = (
     // Somebody who looks for remains may hold a new folder for the moment it takes to see that it is empty: hence the wait.
     yield* lockFolder(folder, {
       name: lockName,
-      holder: { nodeId: identity.nodeId, pid: process.pid, started: new Date().toISOString() },
+      holder: { nodeId: identity.nodeId, pid: process.pid, started: yield* now },
       waitSeconds: 10
     })
     yield* syncFolder(path.dirname(folder))
@@ -76,7 +79,10 @@ export const acquire = (
 export const tryAdopt = (
   folder: string
 ): Effect.Effect<IncarnationFolder, FolderHeld | RecordingStorageError, Scope.Scope> =>
-  lockFolder(folder, {
-    name: lockName,
-    holder: { adoptedBy: process.pid, started: new Date().toISOString() }
-  }).pipe(Effect.as(folderAt(folder)))
+  Effect.gen(function* () {
+    yield* lockFolder(folder, {
+      name: lockName,
+      holder: { adoptedBy: process.pid, started: yield* now }
+    })
+    return folderAt(folder)
+  })

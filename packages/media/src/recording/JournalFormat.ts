@@ -40,34 +40,34 @@ export const TrackInfo = Schema.Struct({
   peerId: Schema.optionalKey(Schema.String),
   kind: openLiterals(["audio", "video"]),
   mimeType: Schema.String,
-  clockRate: Schema.Number,
-  channels: Schema.optionalKey(Schema.Number),
+  clockRate: Schema.Finite,
+  channels: Schema.optionalKey(Schema.Finite),
   /** When given, packets with another payload type (RTX, comfort noise) are counted and left out. */
-  payloadType: Schema.optionalKey(Schema.Number),
+  payloadType: Schema.optionalKey(Schema.Finite),
   /** When given, packets with another SSRC are counted and left out. */
-  ssrc: Schema.optionalKey(Schema.Number)
+  ssrc: Schema.optionalKey(Schema.Finite)
 })
 export interface TrackInfo extends Schema.Schema.Type<typeof TrackInfo> {}
 
 /** One wall-clock reading at one monotonic reading, and whose part this is: a journal that lost its folder says so. */
 export const Anchor = Schema.Struct({
-  wallMs: Schema.Number,
+  wallMs: Schema.Finite,
   recordingId: Schema.String,
   incarnation: Schema.String,
-  part: Schema.Number
+  part: Schema.Finite
 })
 export interface Anchor extends Schema.Schema.Type<typeof Anchor> {}
 
 /** As the sender wrote it: NTP time in seconds since 1900 and 2^-32 s, and the RTP timestamp of the same instant. */
 export const SenderReport = Schema.Struct({
-  ntpSeconds: Schema.Number,
-  ntpFraction: Schema.Number,
-  rtpTimestamp: Schema.Number
+  ntpSeconds: Schema.Finite,
+  ntpFraction: Schema.Finite,
+  rtpTimestamp: Schema.Finite
 })
 export interface SenderReport extends Schema.Schema.Type<typeof SenderReport> {}
 
 /** Packets that reached the process and could not be written; track 0 when they are of several. */
-export const Gap = Schema.Struct({ packets: Schema.Number, reason: Schema.String })
+export const Gap = Schema.Struct({ packets: Schema.Finite, reason: Schema.String })
 export interface Gap extends Schema.Schema.Type<typeof Gap> {}
 
 export const Seal = Schema.Struct({ reason: Schema.String })

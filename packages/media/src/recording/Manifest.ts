@@ -24,7 +24,7 @@ export const RecordingState = openLiterals(["Capturing", "Sealing", "Computed", 
 export type RecordingState = typeof RecordingState.Type
 
 export const Manifest = Schema.Struct({
-  format: Schema.Number,
+  format: Schema.Finite,
   recordingId: StoredId,
   roomId: StoredId,
   nodeId: StoredId,
@@ -32,7 +32,7 @@ export const Manifest = Schema.Struct({
   /** Counts the parts of one recording from 0. */
   part: Schema.Int,
   /** Wall clock, milliseconds since 1970. */
-  startedAt: Schema.Number,
+  startedAt: Schema.Finite,
   state: RecordingState
 })
 export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}

@@ -15,7 +15,7 @@ export const ReceiptPart = Schema.Struct({
   incarnation: StoredId,
   nodeId: StoredId,
   part: Schema.Int,
-  startedAt: Schema.Number,
+  startedAt: Schema.Finite,
   packets: Schema.Int,
   /** Packets of a track whose beginning cannot be read. */
   orphanPackets: Schema.Int,
@@ -36,14 +36,14 @@ export const ReceiptTrack = Schema.Struct({
   peerId: Schema.optionalKey(Schema.String),
   kind: openLiterals(["audio", "video"]),
   codec: Schema.String,
-  ssrc: Schema.optionalKey(Schema.Number),
+  ssrc: Schema.optionalKey(Schema.Finite),
   /** Index of its stream in the file; absent when not a single frame could be kept. */
   stream: Schema.optionalKey(Schema.Int),
   /** Where its times come from. */
   clock: openLiterals(["senderReports", "arrival"]),
   /** First frame on the recording's timeline, and from there to the end of the last. */
-  offsetMs: Schema.Number,
-  durationMs: Schema.Number,
+  offsetMs: Schema.Finite,
+  durationMs: Schema.Finite,
   /** RTP packets in the journal. */
   packets: Schema.Int,
   /** Frames in the file, and how many of them the decoder shows (VP8 may hide some). */
@@ -57,7 +57,7 @@ export const ReceiptTrack = Schema.Struct({
 export interface ReceiptTrack extends Schema.Schema.Type<typeof ReceiptTrack> {}
 
 export const Receipt = Schema.Struct({
-  format: Schema.Number,
+  format: Schema.Finite,
   recordingId: StoredId,
   roomId: StoredId,
   state: openLiterals(["Computed"]),
@@ -65,11 +65,11 @@ export const Receipt = Schema.Struct({
   tracks: Schema.Array(ReceiptTrack),
   /** Name in the recording's folder of the store; absent, with sha256, for a recording without a frame. */
   file: Schema.optionalKey(Schema.String),
-  bytes: Schema.Number,
+  bytes: Schema.Finite,
   sha256: Schema.optionalKey(Schema.String),
-  durationMs: Schema.Number,
+  durationMs: Schema.Finite,
   /** Wall clock, milliseconds since 1970. */
-  computedAt: Schema.Number,
+  computedAt: Schema.Finite,
   /** Node id, or the program, that computed it. */
   computedBy: Schema.String,
   software: Schema.String

@@ -5,7 +5,7 @@ import { syncBuiltinESMExports } from "node:module"
 import * as path from "node:path"
 import * as JournalWriter from "../../src/recording/JournalWriter.ts"
 import { readManifest } from "../../src/recording/Manifest.ts"
-import { aManifest, opusTrack, readAll, temporaryFolder } from "./fixtures.ts"
+import { aManifest, opusTrack, readAll, temporaryFolder, vp8Track } from "./fixtures.ts"
 
 describe("JournalWriter", () => {
   it.live("gives back everything that was written, in order, with monotonic arrivals", () =>
@@ -72,7 +72,7 @@ describe("JournalWriter", () => {
       const audio = writer.track(opusTrack)
       const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
       for (let i = 0; i < 10; i++) writer.rtp(audio, new Uint8Array(100))
-      const video = writer.track({ ...opusTrack, producerId: "late" })
+      const video = writer.track(vp8Track)
       restore()
       const error = yield* Effect.flip(writer.failed)
       writer.rtp(video, new Uint8Array(100))

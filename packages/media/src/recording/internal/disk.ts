@@ -30,6 +30,8 @@ export const attempt = <A>(
 ): Effect.Effect<A, RecordingStorageError> =>
   Effect.tryPromise({ try: run, catch: (cause) => storageError(operation, file, cause) })
 
+export const isAbsent = (error: RecordingStorageError): boolean => error.code === "ENOENT"
+
 export const makeFolder = (folder: string) =>
   attempt("create", folder, () => fsp.mkdir(folder, { recursive: true }))
 
@@ -37,19 +39,19 @@ export const makeFolder = (folder: string) =>
 export const list = (folder: string): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
   attempt("list", folder, () => fsp.readdir(folder)).pipe(
     Effect.map((names) => names.toSorted()),
-    Effect.catch((error) => (error.code === "ENOENT" ? Effect.succeed([]) : Effect.fail(error)))
+    Effect.catchIf(isAbsent, () => Effect.succeed([]))
   )
 
 /** The content of a file, or undefined when it is not there. */
 export const readIfThere = (file: string): Effect.Effect<Buffer | undefined, RecordingStorageError> =>
   attempt<Buffer | undefined>("read", file, () => fsp.readFile(file)).pipe(
-    Effect.catch((error) => (error.code === "ENOENT" ? Effect.succeed(undefined) : Effect.fail(error)))
+    Effect.catchIf(isAbsent, () => Effect.succeed(undefined))
   )
 
 /** The size of a file, or undefined when it is not there. */
 export const sizeIfThere = (file: string): Effect.Effect<number | undefined, RecordingStorageError> =>
   attempt<number | undefined>("stat", file, async () => (await fsp.stat(file)).size).pipe(
-    Effect.catch((error) => (error.code === "ENOENT" ? Effect.succeed(undefined) : Effect.fail(error)))
+    Effect.catchIf(isAbsent, () => Effect.succeed(undefined))
   )
 
 export const remove = (target: string) =>

@@ -19,7 +19,7 @@ export const openLiterals = <L extends string>(known: ReadonlyArray<L>) => {
   )
 }
 
-const Versioned = Schema.Struct({ format: Schema.Number })
+const Versioned = Schema.Struct({ format: Schema.Finite })
 
 /** Decodes a JSON file: first its major `format`, refused when newer, then the rest; unknown fields are ignored. */
 export const decodeJsonFile = <S extends Schema.Constraint & { readonly DecodingServices: never }>(

@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/**
+ * Computes one part of a recording:
+ *
+ *     ebb-compute <partFolder> --store <folder> [--by <name>] [--end-with-stdin]
+ *
+ * Prints progress as lines of JSON; the last line is the receipt or a typed error. Exits with 0 only when there is a receipt. It may
+ * be killed at any moment and started again. The caller holds the lock of the incarnation's folder.
+ */
+import * as Effect from "effect/Effect"
+import * as os from "node:os"
+import { parseArgs } from "node:util"
+import { compute } from "../recording/Compute.ts"
+import type { ComputeLine } from "../recording/ComputeOutcome.ts"
+import { encodeLine } from "../recording/ComputeOutcome.ts"
+import { RecordingStore } from "../recording/RecordingStore.ts"
+
+const usage = "usage: ebb-compute <partFolder> --store <folder> [--by <name>] [--end-with-stdin]"
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    store: { type: "string" },
+    by: { type: "string", default: "ebb-compute" },
+    "end-with-stdin": { type: "boolean", default: false },
+    help: { type: "boolean", default: false }
+  }
+})
+const [partFolder] = positionals
+if (values.help || partFolder === undefined || values.store === undefined) {
+  console.error(usage)
+  process.exit(values.help ? 0 : 64)
+}
+
+/** Pipes are written synchronously on Linux, so nothing is lost by exiting right after. */
+const say = (line: ComputeLine) => process.stdout.write(`${encodeLine(line)}\n`)
+
+os.setPriority(os.constants.priority.PRIORITY_LOW)
+
+if (values["end-with-stdin"]) {
+  // The node is gone, however it ended. Its successor computes again; this would only be in the way. ffprobe goes along: the node
+  // made this process the leader of its group.
+  process.stdin
+    .once("close", () => process.kill(-process.pid, "SIGKILL"))
+    .resume()
+    .unref()
+}
+
+process.exitCode = await compute(partFolder, {
+  computedBy: values.by,
+  onProgress: (progress) => void say({ _tag: "Progress", ...progress })
+}).pipe(
+  Effect.match({
+    onSuccess: (receipt) => {
+      say({ _tag: "Computed", receipt })
+      return 0
+    },
+    onFailure: (error) => {
+      say({ _tag: "Refused", error })
+      return 1
+    }
+  }),
+  Effect.provide(RecordingStore.folder(values.store)),
+  Effect.runPromise
+)

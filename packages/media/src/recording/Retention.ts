@@ -1,0 +1,72 @@
+/**
+ * Removes journals that are no longer needed: only of parts with a receipt, and only a keep time after it. Until then everything can
+ * be computed again. The results in the store are not touched.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as fsp from "node:fs/promises"
+import * as path from "node:path"
+import type { RecordingStorageError } from "../MediaError.ts"
+import type { IncarnationFolder } from "./IncarnationFolder.ts"
+import { listIncarnations, tryAdopt } from "./IncarnationFolder.ts"
+import { attempt, list, remove } from "./internal/disk.ts"
+import { readReceipt, receiptName } from "./Receipt.ts"
+
+export interface RetentionOptions {
+  /** Milliseconds from the receipt to the removal. Default 24 hours. A part without a receipt is never removed. */
+  readonly keepMs?: number
+  /** The caller's own folder, whose lock it holds: it is cleaned as well. Other living processes' are left alone. */
+  readonly own?: IncarnationFolder
+}
+
+const defaultKeepMs = 24 * 3_600_000
+const doomedPrefix = ".removed-"
+
+/** The part folders that were removed. */
+export const removeExpired: (
+  dataDir: string,
+  options?: RetentionOptions
+) => Effect.Effect<ReadonlyArray<string>, RecordingStorageError> = Effect.fnUntraced(function* (
+  dataDir,
+  options = {}
+) {
+  const olderThan = (yield* Clock.currentTimeMillis) - (options.keepMs ?? defaultKeepMs)
+  const removed: Array<string> = []
+  for (const folder of yield* listIncarnations(dataDir)) {
+    if (folder === options.own?.path) removed.push(...(yield* clean(options.own, olderThan)))
+    else {
+      const adopted = tryAdopt(folder).pipe(
+        Effect.flatMap((remains) => Effect.tap(clean(remains, olderThan), removeIfEmpty(remains))),
+        Effect.catchTag("FolderHeld", () => Effect.succeed([])),
+        Effect.scoped
+      )
+      removed.push(...(yield* adopted))
+    }
+  }
+  return removed
+})
+
+const clean = Effect.fnUntraced(function* (folder: IncarnationFolder, olderThan: number) {
+  const removed: Array<string> = []
+  for (const part of yield* folder.parts) {
+    const receipt = yield* readReceipt(path.join(part, receiptName)).pipe(
+      // Not readable is not a proof: it stays.
+      Effect.catchTag(["RecordingFileInvalid", "UnsupportedFormat"], () => Effect.succeed(undefined))
+    )
+    if (receipt === undefined || receipt.computedAt > olderThan) continue
+    // A removal cut short must not look like a part that lost its manifest.
+    const doomed = path.join(folder.path, `${doomedPrefix}${path.basename(part)}`)
+    yield* attempt("rename", part, () => fsp.rename(part, doomed))
+    removed.push(part)
+  }
+  for (const name of yield* list(folder.path)) {
+    if (name.startsWith(doomedPrefix)) yield* remove(path.join(folder.path, name))
+  }
+  return removed
+})
+
+/** Under its lock, of a dead process: nothing but the lock file is left. */
+const removeIfEmpty = Effect.fnUntraced(function* (folder: IncarnationFolder) {
+  const names = yield* list(folder.path)
+  if (names.every((name) => name === "lock")) yield* remove(folder.path)
+})
