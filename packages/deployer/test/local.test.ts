@@ -321,11 +321,14 @@ describe("signalling once", () => {
       const stage = yield* makeStage
       const moments = [
         ...[0, 0, 0, 0, 1, 2].map((afterMillis) => ({ file: "signal.json", afterMillis })),
+        // The instance itself has seen the signal: were the mark not there before, the next caller would send another.
+        ...[0, 0].map((afterMillis) => ({ file: "seen", afterMillis })),
         { file: "signal-sent.json", afterMillis: 0 }
       ]
       for (const [i, moment] of moments.entries()) {
         const name = `n${i}`
-        yield* stage.orchestrator.start({ instance: name, version: "v1" })
+        const env = { EBB_TEST_SIGNAL_SEEN: path.join(stage.folderOf(name), "seen") }
+        yield* stage.orchestrator.start({ instance: name, version: "v1", env })
         yield* untilUp(stage, i + 1)
         const { pid } = yield* pidsOf(stage.folderOf(name))
         const before = yield* signals(stage)
