@@ -63,7 +63,7 @@ const defaults: MediaEngineOptions = {
 /** A worker that lived longer than this did not die of its start: the pause begins anew. */
 const healthyAfter = Duration.minutes(1)
 
-/** A place for a worker: who is in it, and how many rooms he carries. A `WebRtcServer` and its port would live here too. */
+/** A place for a worker: the one in it now, and the rooms put here. A `WebRtcServer` and its port would live here too. */
 interface Slot {
   worker: MediasoupWorker | undefined
   rooms: number

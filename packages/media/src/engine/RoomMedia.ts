@@ -149,7 +149,7 @@ export interface CaptureSink {
 export interface ProducerWatcher {
   /** Run for each producer that is there, and for each later one before its address is given out. */
   readonly opened: (producer: ProducerInfo) => Effect.Effect<void>
-  /** Run when it has closed, after its captures got their last packet. */
+  /** Run when it was closed, after its captures got their last packet. Not at the room's end: its captures' sinks hear of that. */
   readonly closed: (producer: ProducerInfo) => Effect.Effect<void>
 }
 
@@ -186,7 +186,9 @@ export interface RoomMedia {
   /**
    * Gives every packet of a producer that reaches the node to a sink, until the scope closes. The capture is created
    * paused; `sink` may be an effect that makes the sink out of what will come (a manifest written first, say), and
-   * packets flow when it is done, for video from the next key frame on, which is asked for.
+   * packets flow when it is done, for video from the next key frame on, which is asked for. Packets out of order and packets
+   * sent twice are given as they come. mediasoup keeps back those without a payload, and the first two after a jump of
+   * more than 3000 in the sequence (RFC 3550, A.1).
    * Closing the scope waits for the packets that the worker has taken before.
    */
   readonly capture: <E = never, R = never>(

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import { UnknownProducer } from "../../MediaError.ts"
 import type { CaptureEnd, CaptureInfo, CaptureSink } from "../RoomMedia.ts"
 import type { LiveProducer } from "./liveProducer.ts"
-import { request, withDeadline, type Door } from "./mediasoupDoor.ts"
+import { request, requestScoped, withDeadline, type Door } from "./mediasoupDoor.ts"
 import { codecParameters } from "./rtpCodecs.ts"
 
 export interface Capture {
@@ -30,23 +30,19 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
   source: CaptureSink | ((info: CaptureInfo) => Effect.Effect<CaptureSink, E, R>)
 ) {
   const operation = "capture"
-  const consumer = yield* Effect.acquireRelease(
-    request(door, operation, () =>
-      direct.consume({
-        producerId: live.producer.id,
-        rtpCapabilities: router.rtpCapabilities,
-        pipe: true,
-        enableRtx: false,
-        paused: true
-      })
-    ).pipe(
-      // The producer went while we asked.
-      Effect.catchTag(["MediaRejected", "PortsExhausted"], () =>
-        Effect.fail(new UnknownProducer({ roomId: door.roomId, producerId: live.info.producerId }))
-      ),
-      withDeadline(door, operation)
-    ),
-    (consumer) => Effect.sync(() => consumer.close())
+  const consumer = yield* requestScoped(door, operation, () =>
+    direct.consume({
+      producerId: live.producer.id,
+      rtpCapabilities: router.rtpCapabilities,
+      pipe: true,
+      enableRtx: false,
+      paused: true
+    })
+  ).pipe(
+    // The producer went while we asked.
+    Effect.catchTag(["MediaRejected", "PortsExhausted"], () =>
+      Effect.fail(new UnknownProducer({ roomId: door.roomId, producerId: live.info.producerId }))
+    )
   )
 
   const ssrcs = (consumer.rtpParameters.encodings ?? []).flatMap(({ ssrc }) =>
@@ -91,7 +87,9 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
   yield* Effect.acquireRelease(
     Effect.sync(() => {
       captures.add(capture)
-      consumer.on("rtp", (packet) => sink.rtp(packet))
+      consumer.on("rtp", (packet) => {
+        if (captures.has(capture)) sink.rtp(packet)
+      })
       consumer.on("producerclose", () => end("producer"))
       consumer.on("transportclose", () => end(door.workerGone() ? "worker" : "producer"))
       // It may have ended while the sink was made, when nobody listened.

@@ -48,6 +48,30 @@ export const request = <A>(
 ): Effect.Effect<A, Rejection> =>
   Effect.tryPromise({ try: send, catch: (cause) => rejection(door, operation, cause) })
 
+/**
+ * Asks for something that closes with the scope. The scope has it from the moment it is asked for: a caller that gives up, or is
+ * interrupted, leaves nothing open when the answer comes late.
+ */
+export const requestScoped = <A extends { close(): void }>(
+  door: Door,
+  operation: string,
+  send: () => Promise<A>
+) =>
+  Effect.acquireRelease(
+    Effect.sync(() => ({ promise: send() })),
+    ({ promise }) =>
+      Effect.sync(
+        () =>
+          void promise.then(
+            (it) => it.close(),
+            () => undefined
+          )
+      )
+  ).pipe(
+    Effect.flatMap(({ promise }) => request(door, operation, () => promise)),
+    withDeadline(door, operation)
+  )
+
 /** Fails when the room's media is gone. */
 export const alive = (door: Door): Effect.Effect<void, WorkerDied | RoomMediaClosed> =>
   Effect.suspend((): Effect.Effect<void, WorkerDied | RoomMediaClosed> => {

@@ -22,10 +22,11 @@ export class OnceById<A, E> {
     conflict: () => C,
     making: Effect.Effect<A, E>
   ): Effect.Effect<A, E | C> {
-    return Effect.suspend((): Effect.Effect<A, E | C> => {
+    // Nobody may be interrupted between noting an entry and starting to make it: it would never be made.
+    return Effect.uninterruptibleMask((restore): Effect.Effect<A, E | C> => {
       const existing = this.#entries.get(id)
       if (existing !== undefined) {
-        return existing.options === options ? Deferred.await(existing.made) : Effect.fail(conflict())
+        return existing.options === options ? restore(Deferred.await(existing.made)) : Effect.fail(conflict())
       }
       const entry: Entry<A, E> = { options, made: Deferred.makeUnsafe() }
       this.#entries.set(id, entry)
@@ -33,7 +34,7 @@ export class OnceById<A, E> {
         Effect.onError(() => Effect.sync(() => this.#entries.delete(id))),
         Deferred.into(entry.made),
         Effect.forkDetach,
-        Effect.andThen(Deferred.await(entry.made))
+        Effect.andThen(restore(Deferred.await(entry.made)))
       )
     })
   }

@@ -24,7 +24,7 @@ import type {
 } from "../RoomMedia.ts"
 import { openCapture, type Capture } from "./capture.ts"
 import { LiveProducer } from "./liveProducer.ts"
-import { alive, request, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
+import { alive, request, requestScoped, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
 import { OnceById } from "./onceById.ts"
 import { localSide, openPlainTransport } from "./plainTransport.ts"
 import { ProducerWatchers } from "./producerWatchers.ts"
@@ -40,13 +40,6 @@ import {
 /** For comparing options: what is absent becomes null. */
 const addressKey = (address: RtpAddress | undefined) => [address?.ip, address?.port, address?.rtcpPort]
 const srtpKey = (srtp: SrtpParameters | undefined) => [srtp?.cryptoSuite, srtp?.keyBase64]
-
-/** A promise of mediasoup's that nobody may wait for any more: what it brings is closed when it comes. */
-const closeWhenThere = (promise: Promise<{ close(): void }>): void =>
-  void promise.then(
-    (it) => it.close(),
-    () => undefined
-  )
 
 export const openRoomMedia = Effect.fnUntraced(function* (
   roomId: string,
@@ -66,11 +59,9 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     closed: () => closed
   }
 
-  const asked = yield* Effect.acquireRelease(
-    Effect.sync(() => ({ router: worker.worker.createRouter({ mediaCodecs: routerCodecs }) })),
-    ({ router }) => Effect.sync(() => closeWhenThere(router))
+  const router = yield* requestScoped(door, "openRoom", () =>
+    worker.worker.createRouter({ mediaCodecs: routerCodecs })
   )
-  const router = yield* request(door, "openRoom", () => asked.router).pipe(withDeadline(door, "openRoom"))
   const direct = yield* request(door, "openRoom", () => router.createDirectTransport()).pipe(
     withDeadline(door, "openRoom")
   )
@@ -154,9 +145,11 @@ export const openRoomMedia = Effect.fnUntraced(function* (
       ...(srtp === undefined ? {} : { srtp })
     }
     outgoing.set(o.consumerId, { answer, transport })
-    const gone = () => dropConsumer(o.consumerId)
-    consumer.on("producerclose", gone)
-    if (consumer.closed) gone()
+    consumer.on("producerclose", () => dropConsumer(o.consumerId))
+    if (consumer.closed) {
+      dropConsumer(o.consumerId)
+      return yield* unknownProducer(o.producerId)
+    }
     return answer
   })
 
