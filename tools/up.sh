@@ -37,7 +37,7 @@ sh tools/packages.sh nats-server=nats-server ffmpeg=ffmpeg python3=python3 chrom
 
 # The stamp is written last and says what was installed.
 stamp=node_modules/.ebb-installed
-wanted="pnpm $pnpm, $(cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/package.json test/package.json | sha256sum)"
+wanted="pnpm $pnpm on $(uname -sm), $(cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/package.json test/package.json | sha256sum)"
 installed() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || return
   for folder in . packages/* test; do
