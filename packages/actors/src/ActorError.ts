@@ -178,3 +178,39 @@ export class NatsUnavailable extends Schema.TaggedError<NatsUnavailable>()("Nats
     return `no connection to NATS at ${this.servers.join(", ")}: ${this.reason}`
   }
 }
+
+/** Never retry: the node id is held by another living process. Give this one another id. */
+export class NodeIdHeld extends Schema.TaggedError<NodeIdHeld>()("NodeIdHeld", {
+  nodeId: Id,
+  incarnation: Id,
+  host: Schema.String,
+  pid: Schema.Int
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `node id '${this.nodeId}' is held by process ${this.pid} on ${this.host} (incarnation ${this.incarnation})`
+  }
+}
+
+/** Never retry: somebody who is not known to be dead owns that kind and id. `epoch` is the owner's. */
+export class AlreadyOwned extends Schema.TaggedError<AlreadyOwned>()("AlreadyOwned", {
+  ...target,
+  owner: Schema.Struct({ node: Id, incarnation: Id }),
+  epoch: Epoch
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.kind} '${this.id}' is owned by node '${this.owner.node}' (incarnation ${this.owner.incarnation})`
+  }
+}
+
+/** Never retry: what this process owned was taken over while it was away. End it here, gently. */
+export class Superseded extends Schema.TaggedError<Superseded>()("Superseded", {
+  ...target,
+  by: Schema.Struct({ node: Id, incarnation: Id })
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.kind} '${this.id}' was taken over by node '${this.by.node}' (incarnation ${this.by.incarnation})`
+  }
+}

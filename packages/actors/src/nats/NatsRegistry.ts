@@ -158,7 +158,7 @@ const openBucket = Effect.fnUntraced(function* (
             ? { key, value: message.data, revision: message.seq }
             : undefined
         ),
-        Effect.catchTags({ ...noConflict, Absent: () => Effect.void })
+        Effect.catchTags({ ...noConflict, Absent: () => Effect.succeed(undefined) })
       ),
     create: (key, value) => write(key, () => kv.create(key, value)),
     update: (key, value, revision) => write(key, () => kv.update(key, value, revision)),

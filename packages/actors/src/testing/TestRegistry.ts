@@ -20,6 +20,8 @@ export interface TestRegistry {
   readonly layer: (process: string) => Layer.Layer<Registry>
   /** The next write of this process is done, and its reply lost. */
   readonly loseNextReply: (process: string) => Effect.Effect<void>
+  /** Writes fail at once, and are not done, while reads are answered: a disk that is full. */
+  readonly refuseWrites: (refuse: boolean) => Effect.Effect<void>
   /** From now on calls time out; what they would have written is written on `resume`, as after SIGSTOP and SIGCONT. */
   readonly hang: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
@@ -49,6 +51,7 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
   const stores = new Map<string, Store>()
   const repliesToLose = new Set<string>()
   let backlog: Array<() => void> | undefined
+  let writesRefused = false
 
   const storeOf = (name: string): Store => {
     const store = stores.get(name) ?? { slots: new Map(), revision: 0, watches: new Set() }
@@ -105,7 +108,9 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
     })
 
   const callToWrite = (process: string, key: string, run: () => number | undefined) =>
-    call(process, run).pipe(
+    Effect.suspend(() =>
+      writesRefused ? new RegistryUnavailable({ reason: "no space left" }) : call(process, run)
+    ).pipe(
       Effect.flatMap((revision): Effect.Effect<number, KeyConflict | RegistryUnavailable> => {
         if (repliesToLose.delete(process)) return new RegistryUnavailable({ reason: "the reply was lost" })
         return revision === undefined ? new KeyConflict({ key }) : Effect.succeed(revision)
@@ -160,6 +165,10 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
     connect,
     layer: (process) => Layer.sync(Registry, () => connect(process)),
     loseNextReply: (process) => Effect.sync(() => repliesToLose.add(process)),
+    refuseWrites: (refuse) =>
+      Effect.sync(() => {
+        writesRefused = refuse
+      }),
     hang: Effect.sync(() => {
       backlog ??= []
     }),

@@ -1,0 +1,188 @@
+/**
+ * All nodes of the cluster as their leases tell of them, and the only judgement of who is dead. Owns a view that is kept by a
+ * watch and by a clock of its own: an expired lease is announced to nobody.
+ *
+ * A lease that is removed by its owner, or replaced by another incarnation, is over at once. One that is merely missing
+ * is a death only to an observer who was attentive for `ttlMs + marginMs`: after an outage every lease is gone at once,
+ * and everybody lives. Until then the view keeps what it knew.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import { RegistryUnavailable } from "./ActorError.ts"
+import type { Id, Incarnation } from "./Address.ts"
+import { attend } from "./internal/attention.ts"
+import { monotonicMillis } from "./internal/monotonic.ts"
+import { decodeNodeLease, leaseBucket, leaseTimes, type NodeLease } from "./NodeLease.ts"
+import { type Change, type Entry, Registry } from "./Registry.ts"
+import { Transport } from "./Transport.ts"
+
+/** How long a missing lease takes to be a death. */
+const deathMs = leaseTimes.ttlMs + leaseTimes.marginMs
+const tickMs = 1_000
+const watchAgainMs = 500
+const firstViewMs = 5_000
+/** Incarnations known to have ended: enough that none is asked for after it fell out. */
+const endedMax = 10_000
+
+export class Leases extends Context.Service<
+  Leases,
+  {
+    /** Every node not known to be gone, by node id. */
+    readonly current: Effect.Effect<ReadonlyArray<NodeLease>>
+    /** `current` on each change; begins with the present one. */
+    readonly changes: Stream.Stream<ReadonlyArray<NodeLease>>
+    readonly node: (nodeId: Id) => Effect.Effect<NodeLease | undefined>
+    readonly incarnation: (incarnation: Incarnation) => Effect.Effect<NodeLease | undefined>
+    /** True only on proof; false is "alive, or not known". */
+    readonly isDead: (incarnation: Incarnation) => Effect.Effect<boolean>
+    /**
+     * The proof: `ended`, it removed its lease or another incarnation has it; `missing`, an attentive observer missed it long
+     * enough, and the registry was just asked.
+     */
+    readonly deathOf: (incarnation: Incarnation) => Effect.Effect<"ended" | "missing" | undefined>
+  }
+>()("@ebb/actors/Leases") {
+  static readonly layer: Layer.Layer<Leases, RegistryUnavailable, Registry | Transport> = Layer.effect(
+    Leases,
+    Effect.suspend(() => observe)
+  )
+}
+
+interface Seen {
+  /** undefined: of a version that cannot be read. Somebody is alive there, nobody knows who. */
+  readonly lease: NodeLease | undefined
+  readonly revision: number
+  /** Monotonic milliseconds at which this revision was first seen here. */
+  readonly atMs: number
+}
+
+const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | Transport | Scope.Scope> =
+  Effect.gen(function* () {
+    const bucket = yield* Effect.flatMap(Registry, (registry) =>
+      registry.bucket(leaseBucket, { ttlMs: leaseTimes.ttlMs })
+    )
+    const attention = yield* attend(bucket, yield* Transport)
+    const seen = new Map<Id, Seen>()
+    /** Over for good: removed by themselves, or replaced. */
+    const ended = new Set<Incarnation>()
+    /** Found missing, by an eye attentive since then. Holds as long as that eye stays attentive. */
+    const missing = new Map<Incarnation, number>()
+    const caught = yield* Deferred.make<void>()
+    const view = yield* SubscriptionRef.make<ReadonlyArray<NodeLease>>([])
+
+    const publish = Effect.suspend(() =>
+      SubscriptionRef.set(
+        view,
+        [...seen.values()]
+          .flatMap(({ lease }) => (lease === undefined ? [] : [lease]))
+          .toSorted((a, b) => (a.node < b.node ? -1 : 1))
+      )
+    )
+
+    const end = (incarnation: Incarnation | undefined) => {
+      if (incarnation === undefined) return
+      ended.add(incarnation)
+      const [oldest] = ended
+      if (ended.size > endedMax && oldest !== undefined) ended.delete(oldest)
+    }
+
+    const put = Effect.fnUntraced(function* (entry: Entry) {
+      const lease = Option.getOrUndefined(decodeNodeLease(entry.value))
+      const before = seen.get(entry.key)
+      if (lease === undefined && before?.revision !== entry.revision) {
+        yield* Effect.logWarning(
+          `the lease of node '${entry.key}' cannot be read; it may be of a later version`
+        )
+      }
+      if (before?.lease !== undefined && lease !== undefined && before.lease.inc !== lease.inc)
+        end(before.lease.inc)
+      if (lease !== undefined) missing.delete(lease.inc)
+      // Seen again after a break, the same revision is no renewal.
+      const same = before?.revision === entry.revision && before.lease?.inc === lease?.inc
+      seen.set(entry.key, {
+        lease,
+        revision: entry.revision,
+        atMs: same ? before.atMs : yield* monotonicMillis
+      })
+    })
+
+    const take = Effect.fnUntraced(function* (change: Change) {
+      if (change._tag === "Caught") {
+        yield* attention.began
+        yield* Deferred.succeed(caught, undefined)
+        return
+      }
+      if (change._tag === "Put") yield* put(change.entry)
+      else {
+        end(seen.get(change.key)?.lease?.inc)
+        seen.delete(change.key)
+      }
+      yield* publish
+    })
+
+    /** Drops what was missing for long enough under an attentive eye. */
+    const expire = Effect.gen(function* () {
+      const since = yield* attention.since
+      if (since === undefined) return
+      const now = yield* monotonicMillis
+      const gone = [...seen].filter(([, { atMs }]) => Math.max(atMs, since) + deathMs <= now)
+      for (const [nodeId] of gone) seen.delete(nodeId)
+      if (gone.length > 0) yield* publish
+    })
+
+    yield* bucket.changes.pipe(
+      Stream.runForEach(take),
+      Effect.ignore,
+      Effect.andThen(Effect.sync(() => missing.clear())),
+      Effect.andThen(attention.broke),
+      Effect.andThen(Effect.sleep(watchAgainMs)),
+      Effect.forever,
+      Effect.forkScoped
+    )
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tickMs), expire)))
+    yield* Deferred.await(caught).pipe(
+      Effect.timeoutOrElse({
+        duration: firstViewMs,
+        orElse: () => new RegistryUnavailable({ reason: `no view of the leases in ${firstViewMs} ms` })
+      })
+    )
+
+    const findIncarnation = (incarnation: Incarnation) =>
+      [...seen.values()].find(({ lease }) => lease?.inc === incarnation)?.lease
+
+    const mayLive = (incarnation: Incarnation) =>
+      findIncarnation(incarnation) !== undefined ||
+      [...seen.values()].some(({ lease }) => lease === undefined)
+
+    const deathOf = Effect.fnUntraced(function* (incarnation: Incarnation) {
+      if (ended.has(incarnation)) return "ended"
+      yield* expire
+      const since = yield* attention.since
+      if (mayLive(incarnation) || since === undefined || since + deathMs > (yield* monotonicMillis))
+        return undefined
+      if (missing.get(incarnation) === since) return "missing"
+      // The watch may have missed what the registry knows.
+      const entries = yield* Effect.option(bucket.entries)
+      if (Option.isNone(entries)) return undefined
+      for (const entry of entries.value) yield* put(entry)
+      yield* publish
+      if (mayLive(incarnation)) return undefined
+      missing.set(incarnation, since)
+      return "missing"
+    })
+
+    return {
+      current: SubscriptionRef.get(view),
+      changes: SubscriptionRef.changes(view),
+      node: (nodeId) => Effect.sync(() => seen.get(nodeId)?.lease),
+      incarnation: (incarnation) => Effect.sync(() => findIncarnation(incarnation)),
+      isDead: (incarnation) => Effect.map(deathOf(incarnation), (death) => death !== undefined),
+      deathOf
+    }
+  })
