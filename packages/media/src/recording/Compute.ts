@@ -22,17 +22,15 @@ import { lockFolder } from "./FolderLock.ts"
 import { attempt, sizeIfThere } from "./internal/disk.ts"
 import { software } from "./internal/software.ts"
 import { journalName } from "./JournalFormat.ts"
-import type { TrackNumber } from "./JournalFormat.ts"
 import type { Manifest } from "./Manifest.ts"
 import { readManifest, setManifestState } from "./Manifest.ts"
 import type { MuxedFile } from "./Mux.ts"
 import { muxPart } from "./Mux.ts"
-import type { PartIndex } from "./PartIndex.ts"
+import type { PartIndex, Selection } from "./PartIndex.ts"
 import { indexPart } from "./PartIndex.ts"
 import { coversParts, readReceipt, receiptFormat, receiptName, writeReceipt } from "./Receipt.ts"
 import type { Receipt, ReceiptTrack } from "./Receipt.ts"
 import { RecordingStore } from "./RecordingStore.ts"
-import type { LossPolicy } from "./rtp/FrameAssembler.ts"
 import { verify } from "./Verify.ts"
 
 export type ComputeError =
@@ -89,10 +87,11 @@ export const compute: (
     const progress = (step: ComputeStep) => (bytesRead: number) =>
       Effect.sync(() => options.onProgress?.({ step, bytesRead, journalBytes }))
 
-    const attemptWith = Effect.fnUntraced(function* (lossPolicy: (track: TrackNumber) => LossPolicy) {
+    const produce = Effect.fnUntraced(function* (selection: Selection) {
       yield* progress("index")(0)
-      const index = yield* indexPart(journalFile, lossPolicy, progress("index"))
-      if (index.streams.length === 0) return { index, muxed: undefined, staged: "", problems: [] }
+      const index = yield* indexPart(journalFile, selection, progress("index"))
+      const nothing = { index, muxed: undefined, staged: "", problems: [], undecodable: [] }
+      if (index.streams.length === 0) return nothing
       const staged = yield* store.stage(manifest.recordingId, names.media)
       const muxed = yield* muxPart({
         journalFile,
@@ -102,17 +101,19 @@ export const compute: (
         onProgress: progress("mux")
       })
       yield* progress("verify")(journalBytes)
-      return { index, muxed, staged, problems: yield* verify(staged, muxed) }
+      return { index, muxed, staged, ...(yield* verify(staged, muxed)) }
     })
 
-    // Only frames that follow a loss can be refused by a decoder; a track without one is not touched by the second attempt.
-    const first = yield* attemptWith(() => "keep")
-    const result = first.problems.length === 0 ? first : yield* attemptWith(() => "untilKeyFrame")
+    let result = yield* produce({ lossPolicy: "keep", without: new Set() })
+    // A decoder may refuse frames that follow a loss. A track without a loss is the same in the second attempt.
+    if (result.problems.length > 0)
+      result = yield* produce({ lossPolicy: "untilKeyFrame", without: new Set() })
+    // What is left is a sender of rubbish: it must not cost the others their recording.
+    if (result.undecodable.length > 0) {
+      result = yield* produce({ lossPolicy: "untilKeyFrame", without: new Set(result.undecodable) })
+    }
     if (result.problems.length > 0) {
-      return yield* new VerificationFailed({
-        recordingId: manifest.recordingId,
-        problems: result.problems
-      })
+      return yield* new VerificationFailed({ recordingId: manifest.recordingId, problems: result.problems })
     }
 
     yield* progress("store")(journalBytes)
@@ -211,7 +212,13 @@ const receiptTracks = (index: PartIndex, muxed: MuxedFile | undefined): Readonly
     const stream = muxed?.streams[at]
     const { info, sequencer } = track
     const { lost, duplicate, late, restarts } = sequencer.counts
-    const dropped = Object.entries({ ...Object.fromEntries(track.dropped), duplicate, late, restarts })
+    const dropped = Object.entries({
+      ...Object.fromEntries(track.dropped),
+      undecodable: index.selection.without.has(track.track) ? track.frames : 0,
+      duplicate,
+      late,
+      restarts
+    })
     return {
       producerId: info.producerId,
       ...(info.peerId === undefined ? {} : { peerId: info.peerId }),

@@ -90,7 +90,7 @@ export const muxPart: (options: {
       }
     }
 
-    const recorded = makeRecordedTracks({ onFrame, lossPolicy: index.lossPolicy })
+    const recorded = makeRecordedTracks({ onFrame, lossPolicy: index.selection.lossPolicy })
     const reader = yield* openJournal(journalFile)
     const handle = yield* Effect.acquireRelease(
       attempt("create", target, () => fsp.open(target, "w")),

@@ -30,23 +30,30 @@ export interface PartIndex {
    * the anchor is lost).
    */
   readonly zeroUs: number
-  readonly lossPolicy: (track: TrackNumber) => LossPolicy
+  readonly selection: Selection
+}
+
+/** What of the journal is to be in the file. */
+export interface Selection {
+  readonly lossPolicy: LossPolicy
+  /** Tracks to leave out. */
+  readonly without: ReadonlySet<TrackNumber>
 }
 
 export const indexPart: (
   journalFile: string,
-  lossPolicy: (track: TrackNumber) => LossPolicy,
+  selection: Selection,
   onProgress: (bytesRead: number) => Effect.Effect<void>
 ) => Effect.Effect<PartIndex, RecordingStorageError | RecordingFileInvalid | UnsupportedFormat> =
-  Effect.fnUntraced(function* (journalFile, lossPolicy, onProgress) {
-    const recorded = makeRecordedTracks({ onFrame: () => {}, lossPolicy })
+  Effect.fnUntraced(function* (journalFile, selection, onProgress) {
+    const recorded = makeRecordedTracks({ onFrame: () => {}, lossPolicy: selection.lossPolicy })
     const reader = yield* openJournal(journalFile)
     yield* reader.forEach(recorded.visit, onProgress)
     recorded.finish()
 
     const tracks = [...recorded.tracks.values()]
     const streams = tracks.flatMap((track) =>
-      track.codec !== undefined && track.first !== undefined
+      track.codec !== undefined && track.first !== undefined && !selection.without.has(track.track)
         ? [{ track, codec: track.codec, times: track.clock.times() }]
         : []
     )
@@ -54,5 +61,5 @@ export const indexPart: (
       first === undefined ? [] : [times.timeUs(first.ticks, first.arrivalUs)]
     )
     const zeroUs = Math.min(recorded.part.anchorUs ?? Infinity, ...starts)
-    return { part: recorded.part, journal: reader.stats, tracks, streams, zeroUs, lossPolicy }
+    return { part: recorded.part, journal: reader.stats, tracks, streams, zeroUs, selection }
   }, Effect.scoped)

@@ -61,7 +61,7 @@ export interface RecordedTracks {
 
 export interface RecordedTracksOptions {
   readonly onFrame: (track: RecordedTrack, frame: Frame) => void
-  readonly lossPolicy: (track: TrackNumber) => LossPolicy
+  readonly lossPolicy: LossPolicy
 }
 
 export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTracks => {
@@ -100,9 +100,7 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       options.onFrame(track, frame)
     }
     const assembler =
-      codec === "vp8"
-        ? makeVp8Assembler(emit, drop, options.lossPolicy(number))
-        : makeOpusAssembler(emit, drop)
+      codec === "vp8" ? makeVp8Assembler(emit, drop, options.lossPolicy) : makeOpusAssembler(emit, drop)
     const track: RecordedTrack = {
       track: number,
       info,

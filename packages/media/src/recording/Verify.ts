@@ -5,15 +5,23 @@
 import * as Effect from "effect/Effect"
 import type { FfmpegMissing } from "../MediaError.ts"
 import { probe } from "./Ffprobe.ts"
+import type { TrackNumber } from "./JournalFormat.ts"
 import type { MuxedFile } from "./Mux.ts"
 
 /** Times in the file are whole milliseconds; anything beyond rounding is a fault. */
 export const toleranceMs = 2
 
-/** What is wrong with the file; nothing is good news. */
-export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<ReadonlyArray<string>, FfmpegMissing> =
+export interface Verdict {
+  /** What is wrong with the file; nothing is good news. */
+  readonly problems: ReadonlyArray<string>
+  /** Tracks that did not decode to what was muxed. */
+  readonly undecodable: ReadonlyArray<TrackNumber>
+}
+
+export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<Verdict, FfmpegMissing> =
   Effect.fnUntraced(function* (file, muxed) {
     const probed = yield* probe(file)
+    const undecodable: Array<TrackNumber> = []
     const problems = probed.errors.map((line) => `decoder: ${line}`)
     const differ = (what: string, expected: number, found: number) => {
       if (!(Math.abs(expected - found) <= toleranceMs)) {
@@ -25,6 +33,7 @@ export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<ReadonlyA
       const decoded = probed.streams.get(index)
       if (decoded === undefined) return void problems.push(`${name} is missing`)
       if (decoded.frames !== stream.shownFrames) {
+        undecodable.push(stream.stream.track.track)
         problems.push(`${name} decodes to ${decoded.frames} frames instead of ${stream.shownFrames}`)
       }
       if (stream.firstShownMs === undefined || stream.lastShownMs === undefined) return
@@ -32,5 +41,5 @@ export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<ReadonlyA
       differ(`the last frame of ${name}`, stream.lastShownMs, decoded.lastMs)
     })
     differ("the duration", muxed.durationMs, probed.durationMs)
-    return problems
+    return { problems, undecodable }
   })

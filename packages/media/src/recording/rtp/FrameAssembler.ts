@@ -70,13 +70,15 @@ export const makeVp8Assembler = (
     readonly data: Array<Uint8Array>
   }
   let open: Open | undefined
-  /** The frame whose beginning is missing: its other packets are dropped as one frame. */
+  /** The frame that was given up last: what still comes of it is not counted again. */
   let headless: number | undefined
   let seenKey = false
   let lossSinceKey = false
 
   const abandon = (): void => {
-    if (open !== undefined) drop("incompleteFrame")
+    if (open === undefined) return
+    drop("incompleteFrame")
+    headless = open.ticks
     open = undefined
   }
 

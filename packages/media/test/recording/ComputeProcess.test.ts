@@ -1,0 +1,200 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { computeInChild } from "../../src/recording/ComputeProcess.ts"
+import { decodeLine } from "../../src/recording/ComputeOutcome.ts"
+import { recover } from "../../src/recording/Recovery.ts"
+import { RecordingStore } from "../../src/recording/RecordingStore.ts"
+import { arriving, opusTrack, temporaryFolder, vp8Track, writePart } from "./fixtures.ts"
+import { startProgram } from "./processes.ts"
+import { realRtp } from "./realRtp.ts"
+
+const where = (command: string) => execFileSync("which", [command], { encoding: "utf8" }).trim()
+
+/** A folder of commands to be the PATH: flock, and an ffprobe of the test's choosing. */
+const commands = Effect.fnUntraced(function* (ffprobe: string | undefined) {
+  const folder = yield* temporaryFolder
+  fs.symlinkSync(where("flock"), path.join(folder, "flock"))
+  if (ffprobe !== undefined) {
+    fs.writeFileSync(path.join(folder, "ffprobe"), `#!/bin/sh\n${ffprobe}\n`, { mode: 0o755 })
+  }
+  return folder
+})
+
+/** An ffprobe that does its work only when the file `go` is there: until then the computation stands at its verification. */
+const waiting = (go: string) =>
+  `while [ ! -e '${go}' ]; do ${where("sleep")} 0.02; done\nexec '${where("ffprobe")}' "$@"`
+
+const setUp = Effect.gen(function* () {
+  const dataDir = yield* temporaryFolder
+  const source = yield* realRtp({ seconds: 2 })
+  const part = path.join(dataDir, "incarnations", "dead", "rec")
+  yield* writePart({
+    folder: part,
+    tracks: { video: vp8Track, audio: opusTrack },
+    events: [...arriving("video", source.video, 90_000, 0), ...arriving("audio", source.audio, 48_000, 0)]
+  })
+  const store = path.join(dataDir, "results")
+  return { dataDir, part, source, store, go: path.join(dataDir, "go") }
+})
+
+const childrenOf = (pid: number): ReadonlyArray<number> =>
+  fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number)
+
+/** Also a zombie is gone. */
+const isAlive = (pid: number): boolean => {
+  try {
+    return !/\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
+  } catch {
+    return false
+  }
+}
+
+const untilGone = (pids: ReadonlyArray<number>) =>
+  Effect.repeat(
+    Effect.sync(() => pids.some((pid) => isAlive(pid))),
+    { schedule: Schedule.spaced("10 millis"), while: (alive) => alive }
+  )
+
+describe("computing in a process of its own", () => {
+  it.live("gives the receipt, and tells of its progress", () =>
+    Effect.gen(function* () {
+      const { part, source, store } = yield* setUp
+      const steps = new Set<string>()
+      const receipt = yield* computeInChild(part, {
+        computedBy: "node-7",
+        onProgress: ({ step }) => steps.add(step)
+      }).pipe(Effect.provide(RecordingStore.folder(store)))
+      assert.strictEqual(receipt.computedBy, "node-7")
+      assert.deepStrictEqual(
+        receipt.tracks.map((track) => track.frames),
+        [source.videoFrames, source.audioFrames]
+      )
+      assert.deepStrictEqual([...steps], ["index", "mux", "verify", "store"])
+    })
+  )
+
+  it.live("gives the typed error of the process", () =>
+    Effect.gen(function* () {
+      const { part, store } = yield* setUp
+      fs.rmSync(path.join(part, "journal.ebbj"))
+      const error = yield* Effect.flip(
+        computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
+      )
+      assert.strictEqual(error._tag, "JournalMissing")
+      assert.deepInclude(error, { folder: part, recordingId: "rec" })
+    })
+  )
+
+  it.live("says when ffmpeg is missing, and when it finds the file wrong; neither leaves a receipt", () =>
+    Effect.gen(function* () {
+      const { part, store } = yield* setUp
+      for (const [ffprobe, tag] of [
+        [undefined, "FfmpegMissing"],
+        ["echo 'something is wrong' >&2; exit 1", "VerificationFailed"]
+      ] as const) {
+        const program = yield* startProgram("src/bin/ebb-compute.ts", [part, "--store", store], {
+          env: { PATH: yield* commands(ffprobe) }
+        })
+        assert.strictEqual((yield* program.exited).code, 1)
+        const last = decodeLine(program.lines.at(-1))
+        const line = last._tag === "Success" ? last.value : undefined
+        assert.strictEqual(line?._tag === "Refused" ? line.error._tag : line, tag)
+      }
+      assert.deepStrictEqual(fs.readdirSync(part).toSorted(), [
+        "compute.lock",
+        "journal.ebbj",
+        "manifest.json"
+      ])
+      assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".recording.webm.staged"])
+    })
+  )
+
+  it.live("goes on when its node's whole process group gets SIGTERM and SIGINT", () =>
+    Effect.gen(function* () {
+      const { go, part, store } = yield* setUp
+      const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
+        env: { PATH: yield* commands(waiting(go)) },
+        detached: true
+      })
+      yield* node.until((line) => line === "verify")
+      process.kill(-node.pid, "SIGTERM")
+      process.kill(-node.pid, "SIGINT")
+      yield* node.until((line) => line === "SIGTERM")
+      yield* node.until((line) => line === "SIGINT")
+      fs.writeFileSync(go, "")
+      yield* node.until((line) => line === "computed rec")
+      assert.strictEqual((yield* node.exited).code, 0)
+    })
+  )
+
+  it.live("is told from a refusal when it is killed, and computes the same when it is started again", () =>
+    Effect.gen(function* () {
+      const { go, part, store } = yield* setUp
+      const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
+        env: { PATH: yield* commands(waiting(go)) }
+      })
+      yield* node.until((line) => line === "verify")
+      const [child = 0] = childrenOf(node.pid)
+      process.kill(child, "SIGKILL")
+      yield* node.until((line) => line === "ComputeFailed")
+      fs.writeFileSync(go, "")
+      const receipt = yield* computeInChild(part, { computedBy: "n" }).pipe(
+        Effect.provide(RecordingStore.folder(store))
+      )
+      assert.strictEqual(receipt.state, "Computed")
+    })
+  )
+
+  it.live("ends, with its ffprobe, when its node is killed; the next start finishes the recording", () =>
+    Effect.gen(function* () {
+      const { dataDir, go, part, source, store } = yield* setUp
+      const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
+        env: { PATH: yield* commands(waiting(go)) }
+      })
+      yield* node.until((line) => line === "verify")
+      const [child = 0] = childrenOf(node.pid)
+      const family = [child, ...childrenOf(child)]
+      assert.isAbove(family.length, 1)
+      node.kill("SIGKILL")
+      yield* untilGone(family)
+
+      const [outcome] = yield* recover(dataDir, { computedBy: "next" }).pipe(
+        Effect.provide(RecordingStore.folder(store))
+      )
+      assert.strictEqual(
+        outcome?._tag === "Recovered" && outcome.receipt.tracks[0]?.frames,
+        source.videoFrames
+      )
+    })
+  )
+
+  it.live("is killed, with its ffprobe, when whoever waits for it is interrupted", () =>
+    Effect.gen(function* () {
+      const { go, part, store } = yield* setUp
+      const before = process.env["PATH"]
+      process.env["PATH"] = yield* commands(waiting(go))
+      const fiber = yield* Effect.forkChild(
+        computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
+      )
+      const family = yield* Effect.sync(() => {
+        const [child] = childrenOf(process.pid)
+        return child === undefined ? [] : [child, ...childrenOf(child)]
+      }).pipe(
+        Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (pids) => pids.length > 1 }),
+        Effect.map(() => childrenOf(process.pid).flatMap((child) => [child, ...childrenOf(child)])),
+        Effect.ensuring(
+          Effect.sync(() => {
+            process.env["PATH"] = before
+          })
+        )
+      )
+      yield* Fiber.interrupt(fiber)
+      yield* untilGone(family)
+    })
+  )
+})
