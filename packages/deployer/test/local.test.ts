@@ -20,6 +20,9 @@ const started = Effect.fnUntraced(function* (stage: Stage, instance = "n1") {
 })
 const text = (file: string) => Effect.promise(() => readFile(file, "utf8"))
 
+/** For the tests that start some two dozen programs one after the other, on a machine that does other things too. */
+const manyProcesses = { timeout: 60_000 }
+
 describe("start", () => {
   it.live("returns a running instance, with its output in its log", () =>
     Effect.gen(function* () {
@@ -81,23 +84,26 @@ describe("start", () => {
     })
   )
 
-  it.live("killed at any moment and made again, gives one process", () =>
-    Effect.gen(function* () {
-      const stage = yield* makeStage
-      const moments = ["spec.json", "wrapper.sh", "log", "lock", "pid.json.tmp", "pid.json"].flatMap(
-        (file) => [
-          { file, afterMillis: 0 },
-          { file, afterMillis: 1 }
-        ]
-      )
-      yield* Effect.forEach(moments, (moment, i) => stage.inOtherProcess("start", `n${i}`, moment))
-      for (const [i] of moments.entries()) {
-        const instance = yield* stage.orchestrator.start({ instance: `n${i}`, version: "v1" })
-        assert.strictEqual(instance.state._tag, "Running")
-      }
-      yield* untilUp(stage, moments.length)
-      assert.strictEqual(yield* starts(stage), moments.length)
-    })
+  it.live(
+    "killed at any moment and made again, gives one process",
+    () =>
+      Effect.gen(function* () {
+        const stage = yield* makeStage
+        const moments = ["spec.json", "wrapper.sh", "log", "lock", "pid.json.tmp", "pid.json"].flatMap(
+          (file) => [
+            { file, afterMillis: 0 },
+            { file, afterMillis: 1 }
+          ]
+        )
+        yield* Effect.forEach(moments, (moment, i) => stage.inOtherProcess("start", `n${i}`, moment))
+        for (const [i] of moments.entries()) {
+          const instance = yield* stage.orchestrator.start({ instance: `n${i}`, version: "v1" })
+          assert.strictEqual(instance.state._tag, "Running")
+        }
+        yield* untilUp(stage, moments.length)
+        assert.strictEqual(yield* starts(stage), moments.length)
+      }),
+    manyProcesses
   )
 
   it.live("refuses a name that is taken by another version, and names that are no names", () =>
@@ -316,33 +322,36 @@ describe("signalling once", () => {
     })
   )
 
-  it.live("never sends a second, with callers killed at any moment", () =>
-    Effect.gen(function* () {
-      const stage = yield* makeStage
-      const moments = [
-        ...[0, 0, 0, 0, 1, 2].map((afterMillis) => ({ file: "signal.json", afterMillis })),
-        // The instance itself has seen the signal: were the mark not there before, the next caller would send another.
-        ...[0, 0].map((afterMillis) => ({ file: "seen", afterMillis })),
-        { file: "signal-sent.json", afterMillis: 0 }
-      ]
-      for (const [i, moment] of moments.entries()) {
-        const name = `n${i}`
-        const env = { EBB_TEST_SIGNAL_SEEN: path.join(stage.folderOf(name), "seen") }
-        yield* stage.orchestrator.start({ instance: name, version: "v1", env })
-        yield* untilUp(stage, i + 1)
-        const { pid } = yield* pidsOf(stage.folderOf(name))
-        const before = yield* signals(stage)
-        yield* stage.inOtherProcess("signal", name, moment)
-        const [instance] = (yield* stage.orchestrator.list).filter((one) => one.instance === name)
-        const outcome = yield* stage.orchestrator.signalOnce(name, "SIGTERM")
-        process.kill(pid, "SIGPWR")
-        yield* stage.orchestrator.ended(name)
-        const got = (yield* signals(stage)) - before
-        // Only an intent leaves it open whether the signal was sent; in no case were there two.
-        if (instance?.signalled === "intent") assert.isAtMost(got, 1)
-        else assert.strictEqual(got, 1, `${instance?.signalled} ${outcome._tag}`)
-      }
-    })
+  it.live(
+    "never sends a second, with callers killed at any moment",
+    () =>
+      Effect.gen(function* () {
+        const stage = yield* makeStage
+        const moments = [
+          ...[0, 0, 0, 0, 1, 2].map((afterMillis) => ({ file: "signal.json", afterMillis })),
+          // The instance itself has seen the signal: were the mark not there before, the next caller would send another.
+          ...[0, 0].map((afterMillis) => ({ file: "seen", afterMillis })),
+          { file: "signal-sent.json", afterMillis: 0 }
+        ]
+        for (const [i, moment] of moments.entries()) {
+          const name = `n${i}`
+          const env = { EBB_TEST_SIGNAL_SEEN: path.join(stage.folderOf(name), "seen") }
+          yield* stage.orchestrator.start({ instance: name, version: "v1", env })
+          yield* untilUp(stage, i + 1)
+          const { pid } = yield* pidsOf(stage.folderOf(name))
+          const before = yield* signals(stage)
+          yield* stage.inOtherProcess("signal", name, moment)
+          const [instance] = (yield* stage.orchestrator.list).filter((one) => one.instance === name)
+          const outcome = yield* stage.orchestrator.signalOnce(name, "SIGTERM")
+          process.kill(pid, "SIGPWR")
+          yield* stage.orchestrator.ended(name)
+          const got = (yield* signals(stage)) - before
+          // Only an intent leaves it open whether the signal was sent; in no case were there two.
+          if (instance?.signalled === "intent") assert.isAtMost(got, 1)
+          else assert.strictEqual(got, 1, `${instance?.signalled} ${outcome._tag}`)
+        }
+      }),
+    manyProcesses
   )
 
   it.live("reaches the instance once when the whole group is signalled, and the wrapper lives on", () =>
