@@ -14,7 +14,10 @@ export interface NatsEndpoint {
   readonly servers: ReadonlyArray<string>
   readonly user: NatsRole
   readonly password: Redacted.Redacted<string>
-  /** To be given to the client: the user may subscribe to no other inbox. */
+  /**
+   * To be given to the client; its user may subscribe to no other inbox. All of a role share it, so a process appends a
+   * name of its own: `_INBOX_node.n1`.
+   */
   readonly inboxPrefix: string
 }
 
