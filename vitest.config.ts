@@ -16,8 +16,8 @@ export default defineConfig({
           name: "packages",
           include: ["packages/*/test/**/*.test.ts"],
           maxWorkers: 2,
-          testTimeout: 15_000,
-          hookTimeout: 15_000,
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
           sequence: { groupOrder: 0 }
         }
       },

@@ -1,5 +1,6 @@
-// The static checks: format, types, lint with the layers, Effect diagnostics. Each runs one tool over the
-// whole workspace, is silent unless it fails, and runs even when an earlier one failed, so that one run shows all.
+// The static checks: format, types, lint with the layers, Effect diagnostics, unused files and dependencies. Each runs one
+// tool over the whole workspace, is silent unless it fails, and runs even when an earlier one failed, so that one run
+// shows all.
 import { spawn } from "node:child_process"
 import path from "node:path"
 import process from "node:process"
@@ -26,7 +27,8 @@ const checks: ReadonlyArray<Check> = [
   {
     name: "effect",
     command: "effect-tsgo diagnostics --project tsconfig.json --strict --severity error,warning --format text"
-  }
+  },
+  { name: "unused", command: "knip --no-config-hints" }
 ]
 
 const run = ({ command }: Check): Promise<{ readonly ok: boolean; readonly output: string }> =>
