@@ -39,7 +39,7 @@ const setUp = Effect.gen(function* () {
     write: (
       events: ReadonlyArray<CaptureEvent>,
       more: { manifest?: Partial<Manifest>; folder?: string; seal?: boolean } = {}
-    ) => writePart({ folder: part, tracks: { video: vp8Track, audio: opusTrack }, events, ...more }),
+    ) => writePart({ folder: part, tracks: { video: vp8Track(), audio: opusTrack() }, events, ...more }),
     compute: (folderOf = part) =>
       compute(folderOf, { computedBy: "test" }).pipe(Effect.provide(RecordingStore.folder(store)))
   }
@@ -107,7 +107,8 @@ describe("compute", () => {
       yield* Effect.promise(() => fsp.rm(path.join(part, "receipt.json")))
       yield* Effect.promise(() => fsp.rm(store, { recursive: true }))
       const again = yield* compute()
-      assert.deepStrictEqual({ ...again, computedAt: 0 }, { ...receipt, computedAt: 0 })
+      assert.strictEqual(again.sha256, receipt.sha256)
+      assert.deepStrictEqual(again.tracks, receipt.tracks)
     })
   )
 
@@ -117,10 +118,10 @@ describe("compute", () => {
       yield* writePart({
         folder: part,
         tracks: {
-          video: vp8Track,
-          audio: opusTrack,
-          video2: { ...vp8Track, producerId: "video2", peerId: "late" } satisfies typeof vp8Track,
-          audio2: { ...opusTrack, producerId: "audio2", peerId: "late" } satisfies typeof opusTrack
+          video: vp8Track(),
+          audio: opusTrack(),
+          video2: vp8Track({ producerId: "video2", peerId: "late" }),
+          audio2: opusTrack({ producerId: "audio2", peerId: "late" })
         },
         events: [
           ...arriving("video", source.video, 90_000, 0),

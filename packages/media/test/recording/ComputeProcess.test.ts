@@ -35,7 +35,7 @@ const setUp = Effect.gen(function* () {
   const part = path.join(dataDir, "incarnations", "dead", "rec")
   yield* writePart({
     folder: part,
-    tracks: { video: vp8Track, audio: opusTrack },
+    tracks: { video: vp8Track(), audio: opusTrack() },
     events: [...arriving("video", source.video, 90_000, 0), ...arriving("audio", source.audio, 48_000, 0)]
   })
   const store = path.join(dataDir, "results")

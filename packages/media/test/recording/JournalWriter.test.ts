@@ -12,7 +12,7 @@ describe("JournalWriter", () => {
     Effect.gen(function* () {
       const folder = path.join(yield* temporaryFolder, "rec")
       const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
-      const audio = writer.track(opusTrack)
+      const audio = writer.track(opusTrack())
       const packets = Array.from({ length: 100 }, (_, i) => new Uint8Array(12 + i).fill(i))
       for (const packet of packets) writer.rtp(audio, packet)
       writer.senderReport(audio, { ntpSeconds: 3_900_000_000, ntpFraction: 4_000_000_000, rtpTimestamp: 7 })
@@ -45,7 +45,7 @@ describe("JournalWriter", () => {
       const [one, two] = yield* Effect.all([writer.seal("first"), writer.seal("second")], {
         concurrency: "unbounded"
       })
-      writer.rtp(writer.track(opusTrack), new Uint8Array(12))
+      writer.rtp(writer.track(opusTrack()), new Uint8Array(12))
       assert.strictEqual(one, two)
       assert.strictEqual(one.reason, "first")
       assert.strictEqual((yield* readManifest(folder))?.state, "Sealing")
@@ -69,10 +69,10 @@ describe("JournalWriter", () => {
     Effect.gen(function* () {
       const folder = path.join(yield* temporaryFolder, "rec")
       const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
-      const audio = writer.track(opusTrack)
+      const audio = writer.track(opusTrack())
       const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
       for (let i = 0; i < 10; i++) writer.rtp(audio, new Uint8Array(100))
-      const video = writer.track(vp8Track)
+      const video = writer.track(vp8Track())
       restore()
       const error = yield* Effect.flip(writer.failed)
       writer.rtp(video, new Uint8Array(100))

@@ -32,22 +32,24 @@ export const aManifest = (changes: Partial<Manifest> = {}): Manifest => ({
   ...changes
 })
 
-export const opusTrack: TrackInfo = {
+export const opusTrack = (changes: Partial<TrackInfo> = {}): TrackInfo => ({
   producerId: "audio",
   peerId: "peer",
   kind: "audio",
   mimeType: "audio/opus",
   clockRate: 48_000,
-  channels: 2
-}
+  channels: 2,
+  ...changes
+})
 
-export const vp8Track: TrackInfo = {
+export const vp8Track = (changes: Partial<TrackInfo> = {}): TrackInfo => ({
   producerId: "video",
   peerId: "peer",
   kind: "video",
   mimeType: "video/VP8",
-  clockRate: 90_000
-}
+  clockRate: 90_000,
+  ...changes
+})
 
 export const readAll = Effect.fnUntraced(function* (folder: string) {
   const records: Array<JournalRecord> = []
