@@ -84,8 +84,14 @@ export const compute: (
     if (journalBytes === undefined) return yield* gone
     const names = yield* freeNames(manifest)
 
+    let told = { step: "", megabytes: 0 }
     const progress = (step: ComputeStep) => (bytesRead: number) =>
-      Effect.sync(() => options.onProgress?.({ step, bytesRead, journalBytes }))
+      Effect.sync(() => {
+        const megabytes = Math.floor(bytesRead / 1_000_000)
+        if (step === told.step && megabytes === told.megabytes) return
+        told = { step, megabytes }
+        options.onProgress?.({ step, bytesRead, journalBytes })
+      })
 
     const produce = Effect.fnUntraced(function* (selection: Selection) {
       yield* progress("index")(0)

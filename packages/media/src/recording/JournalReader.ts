@@ -13,7 +13,8 @@ import type { JournalRecord } from "./JournalFormat.ts"
 import { checkFileHeader, makeJournalParser } from "./JournalParser.ts"
 import type { JournalStats } from "./JournalParser.ts"
 
-const chunkBytes = 1 << 20
+/** Small, because a frame that waits keeps the whole chunk it points into. */
+const chunkBytes = 1 << 16
 
 export interface JournalReader {
   /** Final once `forEach` has ended. */

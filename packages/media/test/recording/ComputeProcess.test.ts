@@ -60,141 +60,165 @@ const untilGone = (pids: ReadonlyArray<number>) =>
     { schedule: Schedule.spaced("10 millis"), while: (alive) => alive }
   )
 
+/** Milliseconds: every test here starts processes, on a machine that may be busy. */
+const patience = 60_000
+
 describe("computing in a process of its own", () => {
-  it.live("gives the receipt, and tells of its progress", () =>
-    Effect.gen(function* () {
-      const { part, source, store } = yield* setUp
-      const steps = new Set<string>()
-      const receipt = yield* computeInChild(part, {
-        computedBy: "node-7",
-        onProgress: ({ step }) => steps.add(step)
-      }).pipe(Effect.provide(RecordingStore.folder(store)))
-      assert.strictEqual(receipt.computedBy, "node-7")
-      assert.deepStrictEqual(
-        receipt.tracks.map((track) => track.frames),
-        [source.videoFrames, source.audioFrames]
-      )
-      assert.deepStrictEqual([...steps], ["index", "mux", "verify", "store"])
-    })
-  )
-
-  it.live("gives the typed error of the process", () =>
-    Effect.gen(function* () {
-      const { part, store } = yield* setUp
-      fs.rmSync(path.join(part, "journal.ebbj"))
-      const error = yield* Effect.flip(
-        computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
-      )
-      assert.strictEqual(error._tag, "JournalMissing")
-      assert.deepInclude(error, { folder: part, recordingId: "rec" })
-    })
-  )
-
-  it.live("says when ffmpeg is missing, and when it finds the file wrong; neither leaves a receipt", () =>
-    Effect.gen(function* () {
-      const { part, store } = yield* setUp
-      for (const [ffprobe, tag] of [
-        [undefined, "FfmpegMissing"],
-        ["echo 'something is wrong' >&2; exit 1", "VerificationFailed"]
-      ] as const) {
-        const program = yield* startProgram("src/bin/ebb-compute.ts", [part, "--store", store], {
-          env: { PATH: yield* commands(ffprobe) }
-        })
-        assert.strictEqual((yield* program.exited).code, 1)
-        const last = decodeLine(program.lines.at(-1))
-        const line = last._tag === "Success" ? last.value : undefined
-        assert.strictEqual(line?._tag === "Refused" ? line.error._tag : line, tag)
-      }
-      assert.deepStrictEqual(fs.readdirSync(part).toSorted(), [
-        "compute.lock",
-        "journal.ebbj",
-        "manifest.json"
-      ])
-      assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".recording.webm.staged"])
-    })
-  )
-
-  it.live("goes on when its node's whole process group gets SIGTERM and SIGINT", () =>
-    Effect.gen(function* () {
-      const { go, part, store } = yield* setUp
-      const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
-        env: { PATH: yield* commands(waiting(go)) },
-        detached: true
-      })
-      yield* node.until((line) => line === "verify")
-      process.kill(-node.pid, "SIGTERM")
-      process.kill(-node.pid, "SIGINT")
-      yield* node.until((line) => line === "SIGTERM")
-      yield* node.until((line) => line === "SIGINT")
-      fs.writeFileSync(go, "")
-      yield* node.until((line) => line === "computed rec")
-      assert.strictEqual((yield* node.exited).code, 0)
-    })
-  )
-
-  it.live("is told from a refusal when it is killed, and computes the same when it is started again", () =>
-    Effect.gen(function* () {
-      const { go, part, store } = yield* setUp
-      const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
-        env: { PATH: yield* commands(waiting(go)) }
-      })
-      yield* node.until((line) => line === "verify")
-      const [child = 0] = childrenOf(node.pid)
-      process.kill(child, "SIGKILL")
-      yield* node.until((line) => line === "ComputeFailed")
-      fs.writeFileSync(go, "")
-      const receipt = yield* computeInChild(part, { computedBy: "n" }).pipe(
-        Effect.provide(RecordingStore.folder(store))
-      )
-      assert.strictEqual(receipt.state, "Computed")
-    })
-  )
-
-  it.live("ends, with its ffprobe, when its node is killed; the next start finishes the recording", () =>
-    Effect.gen(function* () {
-      const { dataDir, go, part, source, store } = yield* setUp
-      const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
-        env: { PATH: yield* commands(waiting(go)) }
-      })
-      yield* node.until((line) => line === "verify")
-      const [child = 0] = childrenOf(node.pid)
-      const family = [child, ...childrenOf(child)]
-      assert.isAbove(family.length, 1)
-      node.kill("SIGKILL")
-      yield* untilGone(family)
-
-      const [outcome] = yield* recover(dataDir, { computedBy: "next" }).pipe(
-        Effect.provide(RecordingStore.folder(store))
-      )
-      assert.strictEqual(
-        outcome?._tag === "Recovered" && outcome.receipt.tracks[0]?.frames,
-        source.videoFrames
-      )
-    })
-  )
-
-  it.live("is killed, with its ffprobe, when whoever waits for it is interrupted", () =>
-    Effect.gen(function* () {
-      const { go, part, store } = yield* setUp
-      const before = process.env["PATH"]
-      process.env["PATH"] = yield* commands(waiting(go))
-      const fiber = yield* Effect.forkChild(
-        computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
-      )
-      const family = yield* Effect.sync(() => {
-        const [child] = childrenOf(process.pid)
-        return child === undefined ? [] : [child, ...childrenOf(child)]
-      }).pipe(
-        Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (pids) => pids.length > 1 }),
-        Effect.map(() => childrenOf(process.pid).flatMap((child) => [child, ...childrenOf(child)])),
-        Effect.ensuring(
-          Effect.sync(() => {
-            process.env["PATH"] = before
-          })
+  it.live(
+    "gives the receipt, and tells of its progress",
+    () =>
+      Effect.gen(function* () {
+        const { part, source, store } = yield* setUp
+        const steps = new Set<string>()
+        const receipt = yield* computeInChild(part, {
+          computedBy: "node-7",
+          onProgress: ({ step }) => steps.add(step)
+        }).pipe(Effect.provide(RecordingStore.folder(store)))
+        assert.strictEqual(receipt.computedBy, "node-7")
+        assert.deepStrictEqual(
+          receipt.tracks.map((track) => track.frames),
+          [source.videoFrames, source.audioFrames]
         )
-      )
-      yield* Fiber.interrupt(fiber)
-      yield* untilGone(family)
-    })
+        assert.deepStrictEqual([...steps], ["index", "mux", "verify", "store"])
+      }),
+    patience
+  )
+
+  it.live(
+    "gives the typed error of the process",
+    () =>
+      Effect.gen(function* () {
+        const { part, store } = yield* setUp
+        fs.rmSync(path.join(part, "journal.ebbj"))
+        const error = yield* Effect.flip(
+          computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
+        )
+        assert.strictEqual(error._tag, "JournalMissing")
+        assert.deepInclude(error, { folder: part, recordingId: "rec" })
+      }),
+    patience
+  )
+
+  it.live(
+    "says when ffmpeg is missing, and when it finds the file wrong; neither leaves a receipt",
+    () =>
+      Effect.gen(function* () {
+        const { part, store } = yield* setUp
+        for (const [ffprobe, tag] of [
+          [undefined, "FfmpegMissing"],
+          ["echo 'something is wrong' >&2; exit 1", "VerificationFailed"]
+        ] as const) {
+          const program = yield* startProgram("src/bin/ebb-compute.ts", [part, "--store", store], {
+            env: { PATH: yield* commands(ffprobe) }
+          })
+          assert.strictEqual((yield* program.exited).code, 1)
+          const last = decodeLine(program.lines.at(-1))
+          const line = last._tag === "Success" ? last.value : undefined
+          assert.strictEqual(line?._tag === "Refused" ? line.error._tag : line, tag)
+        }
+        assert.deepStrictEqual(fs.readdirSync(part).toSorted(), [
+          "compute.lock",
+          "journal.ebbj",
+          "manifest.json"
+        ])
+        assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".recording.webm.staged"])
+      }),
+    patience
+  )
+
+  it.live(
+    "goes on when its node's whole process group gets SIGTERM and SIGINT",
+    () =>
+      Effect.gen(function* () {
+        const { go, part, store } = yield* setUp
+        const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
+          env: { PATH: yield* commands(waiting(go)) },
+          detached: true
+        })
+        yield* node.until((line) => line === "verify")
+        process.kill(-node.pid, "SIGTERM")
+        process.kill(-node.pid, "SIGINT")
+        yield* node.until((line) => line === "SIGTERM")
+        yield* node.until((line) => line === "SIGINT")
+        fs.writeFileSync(go, "")
+        yield* node.until((line) => line === "computed rec")
+        assert.strictEqual((yield* node.exited).code, 0)
+      }),
+    patience
+  )
+
+  it.live(
+    "is told from a refusal when it is killed, and computes the same when it is started again",
+    () =>
+      Effect.gen(function* () {
+        const { go, part, store } = yield* setUp
+        const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
+          env: { PATH: yield* commands(waiting(go)) }
+        })
+        yield* node.until((line) => line === "verify")
+        const [child = 0] = childrenOf(node.pid)
+        process.kill(child, "SIGKILL")
+        yield* node.until((line) => line === "ComputeFailed")
+        fs.writeFileSync(go, "")
+        const receipt = yield* computeInChild(part, { computedBy: "n" }).pipe(
+          Effect.provide(RecordingStore.folder(store))
+        )
+        assert.strictEqual(receipt.state, "Computed")
+      }),
+    patience
+  )
+
+  it.live(
+    "ends, with its ffprobe, when its node is killed; the next start finishes the recording",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, go, part, source, store } = yield* setUp
+        const node = yield* startProgram("test/recording/programs/computing.ts", [part, store], {
+          env: { PATH: yield* commands(waiting(go)) }
+        })
+        yield* node.until((line) => line === "verify")
+        const [child = 0] = childrenOf(node.pid)
+        const family = [child, ...childrenOf(child)]
+        assert.isAbove(family.length, 1)
+        node.kill("SIGKILL")
+        yield* untilGone(family)
+
+        const [outcome] = yield* recover(dataDir, { computedBy: "next" }).pipe(
+          Effect.provide(RecordingStore.folder(store))
+        )
+        assert.strictEqual(
+          outcome?._tag === "Recovered" && outcome.receipt.tracks[0]?.frames,
+          source.videoFrames
+        )
+      }),
+    patience
+  )
+
+  it.live(
+    "is killed, with its ffprobe, when whoever waits for it is interrupted",
+    () =>
+      Effect.gen(function* () {
+        const { go, part, store } = yield* setUp
+        const before = process.env["PATH"]
+        process.env["PATH"] = yield* commands(waiting(go))
+        const fiber = yield* Effect.forkChild(
+          computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
+        )
+        const family = yield* Effect.sync(() => {
+          const [child] = childrenOf(process.pid)
+          return child === undefined ? [] : [child, ...childrenOf(child)]
+        }).pipe(
+          Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (pids) => pids.length > 1 }),
+          Effect.map(() => childrenOf(process.pid).flatMap((child) => [child, ...childrenOf(child)])),
+          Effect.ensuring(
+            Effect.sync(() => {
+              process.env["PATH"] = before
+            })
+          )
+        )
+        yield* Fiber.interrupt(fiber)
+        yield* untilGone(family)
+      }),
+    patience
   )
 })

@@ -10,6 +10,9 @@ import { startProgram } from "./processes.ts"
 const capture = (dataDir: string, incarnation: string, recordingId: string) =>
   startProgram("test/recording/programs/capture.ts", [dataDir, incarnation, recordingId])
 
+/** Milliseconds: every test here starts processes, on a machine that may be busy. */
+const patience = 60_000
+
 describe("an incarnation's folder", () => {
   it.live(
     "is refused to others while its process lives, also while it is stopped, and free after kill -9",
@@ -32,39 +35,45 @@ describe("an incarnation's folder", () => {
       })
   )
 
-  it.live("is held by one of many that want to adopt it at once", () =>
-    Effect.gen(function* () {
-      const dataDir = yield* temporaryFolder
-      yield* Effect.scoped(IncarnationFolder.acquire(dataDir, { incarnation: "dead", nodeId: "n" }))
-      const folder = path.join(dataDir, "incarnations", "dead")
-      const outcomes = yield* Effect.all(
-        Array.from({ length: 8 }, () => Effect.result(IncarnationFolder.tryAdopt(folder))),
-        { concurrency: "unbounded" }
-      )
-      assert.strictEqual(outcomes.filter((outcome) => outcome._tag === "Success").length, 1)
-    })
+  it.live(
+    "is held by one of many that want to adopt it at once",
+    () =>
+      Effect.gen(function* () {
+        const dataDir = yield* temporaryFolder
+        yield* Effect.scoped(IncarnationFolder.acquire(dataDir, { incarnation: "dead", nodeId: "n" }))
+        const folder = path.join(dataDir, "incarnations", "dead")
+        const outcomes = yield* Effect.all(
+          Array.from({ length: 8 }, () => Effect.result(IncarnationFolder.tryAdopt(folder))),
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(outcomes.filter((outcome) => outcome._tag === "Success").length, 1)
+      }),
+    patience
   )
 
-  it.live("keeps every packet that a process wrote before it was killed, and gives them to the next", () =>
-    Effect.gen(function* () {
-      const dataDir = yield* temporaryFolder
-      const captor = yield* capture(dataDir, "one", "rec")
-      yield* captor.until((line) => Number(line) >= 2_000)
-      captor.kill("SIGKILL")
-      yield* captor.exited
-      const said = Number(captor.lines.at(-1))
+  it.live(
+    "keeps every packet that a process wrote before it was killed, and gives them to the next",
+    () =>
+      Effect.gen(function* () {
+        const dataDir = yield* temporaryFolder
+        const captor = yield* capture(dataDir, "one", "rec")
+        yield* captor.until((line) => Number(line) >= 2_000)
+        captor.kill("SIGKILL")
+        yield* captor.exited
+        const said = Number(captor.lines.at(-1))
 
-      const { records, stats } = yield* readAll(path.join(dataDir, "incarnations", "one", "rec"))
-      const numbers = records.flatMap((record) =>
-        record._tag === "Rtp" ? [Buffer.from(record.packet).readUInt32BE(196)] : []
-      )
-      assert.isAtLeast(numbers.length, said + 1)
-      assert.deepStrictEqual(
-        numbers,
-        numbers.map((_, i) => i)
-      )
-      assert.strictEqual(stats.damaged, 0)
-    })
+        const { records, stats } = yield* readAll(path.join(dataDir, "incarnations", "one", "rec"))
+        const numbers = records.flatMap((record) =>
+          record._tag === "Rtp" ? [Buffer.from(record.packet).readUInt32BE(196)] : []
+        )
+        assert.isAtLeast(numbers.length, said + 1)
+        assert.deepStrictEqual(
+          numbers,
+          numbers.map((_, i) => i)
+        )
+        assert.strictEqual(stats.damaged, 0)
+      }),
+    patience
   )
 
   it.live(

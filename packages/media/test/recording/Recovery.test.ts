@@ -30,83 +30,98 @@ const setUp = Effect.gen(function* () {
   }
 })
 
-describe("recover", () => {
-  it.live("has one outcome for every part, whatever its state, and throws nothing away", () =>
-    Effect.gen(function* () {
-      const { dataDir, partAt, recover, write } = yield* setUp
-      yield* write("a", "fine")
-      yield* write("a", "journal-gone")
-      fs.rmSync(path.join(partAt("a", "journal-gone"), "journal.ebbj"))
-      yield* write("a", "manifest-gone")
-      fs.rmSync(path.join(partAt("a", "manifest-gone"), "manifest.json"))
-      fs.mkdirSync(partAt("b", "unborn"), { recursive: true })
-      fs.writeFileSync(path.join(partAt("b", "unborn"), "journal.ebbj"), "")
-      yield* write("c", "living")
-      yield* IncarnationFolder.acquire(dataDir, { incarnation: "c", nodeId: "me" })
+/** Milliseconds: every test here starts processes, on a machine that may be busy. */
+const patience = 60_000
 
-      const told: Array<string> = []
-      const outcomes = yield* recover((outcome) => Effect.sync(() => void told.push(outcome.folder)))
-      const summary = outcomes.map((outcome) => [
-        path.basename(outcome.folder),
-        outcome._tag === "Failed" ? outcome.error._tag : outcome._tag
-      ])
-      assert.deepStrictEqual(summary, [
-        ["fine", "Recovered"],
-        ["journal-gone", "JournalMissing"],
-        ["manifest-gone", "ManifestMissing"],
-        ["unborn", "NothingCaptured"],
-        ["living", "Held"]
-      ])
-      assert.deepStrictEqual(
-        told,
-        outcomes.map((outcome) => outcome.folder)
-      )
-      assert.isTrue(fs.existsSync(path.join(partAt("a", "manifest-gone"), "journal.ebbj")))
-      assert.strictEqual((yield* recover())[0]?._tag, "AlreadyDone")
-    })
+describe("recover", () => {
+  it.live(
+    "has one outcome for every part, whatever its state, and throws nothing away",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, partAt, recover, write } = yield* setUp
+        yield* write("a", "fine")
+        yield* write("a", "journal-gone")
+        fs.rmSync(path.join(partAt("a", "journal-gone"), "journal.ebbj"))
+        yield* write("a", "manifest-gone")
+        fs.rmSync(path.join(partAt("a", "manifest-gone"), "manifest.json"))
+        fs.mkdirSync(partAt("b", "unborn"), { recursive: true })
+        fs.writeFileSync(path.join(partAt("b", "unborn"), "journal.ebbj"), "")
+        yield* write("c", "living")
+        yield* IncarnationFolder.acquire(dataDir, { incarnation: "c", nodeId: "me" })
+
+        const told: Array<string> = []
+        const outcomes = yield* recover((outcome) => Effect.sync(() => void told.push(outcome.folder)))
+        const summary = outcomes.map((outcome) => [
+          path.basename(outcome.folder),
+          outcome._tag === "Failed" ? outcome.error._tag : outcome._tag
+        ])
+        assert.deepStrictEqual(summary, [
+          ["fine", "Recovered"],
+          ["journal-gone", "JournalMissing"],
+          ["manifest-gone", "ManifestMissing"],
+          ["unborn", "NothingCaptured"],
+          ["living", "Held"]
+        ])
+        assert.deepStrictEqual(
+          told,
+          outcomes.map((outcome) => outcome.folder)
+        )
+        assert.isTrue(fs.existsSync(path.join(partAt("a", "manifest-gone"), "journal.ebbj")))
+        assert.strictEqual((yield* recover())[0]?._tag, "AlreadyDone")
+      }),
+    patience
   )
 
-  it.live("finds nothing in a data folder that is not there", () =>
-    Effect.gen(function* () {
-      const { recover } = yield* setUp
-      assert.deepStrictEqual(yield* recover(), [])
-    })
+  it.live(
+    "finds nothing in a data folder that is not there",
+    () =>
+      Effect.gen(function* () {
+        const { recover } = yield* setUp
+        assert.deepStrictEqual(yield* recover(), [])
+      }),
+    patience
   )
 })
 
 describe("removeExpired", () => {
-  it.live("removes a journal when its receipt is old enough, and never one without a receipt", () =>
-    Effect.gen(function* () {
-      const { dataDir, partAt, recover, write } = yield* setUp
-      yield* write("a", "done")
-      yield* recover()
-      yield* write("b", "waiting")
-      // A removal that was cut short.
-      fs.mkdirSync(path.join(dataDir, "incarnations", "b", ".removed-old"))
+  it.live(
+    "removes a journal when its receipt is old enough, and never one without a receipt",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, partAt, recover, write } = yield* setUp
+        yield* write("a", "done")
+        yield* recover()
+        yield* write("b", "waiting")
+        // A removal that was cut short.
+        fs.mkdirSync(path.join(dataDir, "incarnations", "b", ".removed-old"))
 
-      assert.deepStrictEqual(yield* removeExpired(dataDir), [])
-      assert.isTrue(fs.existsSync(partAt("a", "done")))
-      assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1 }), [partAt("a", "done")])
-      assert.deepStrictEqual(fs.readdirSync(path.join(dataDir, "incarnations")), ["b"])
-      assert.deepStrictEqual(fs.readdirSync(path.join(dataDir, "incarnations", "b")).toSorted(), [
-        "lock",
-        "waiting"
-      ])
-      assert.isTrue(fs.existsSync(path.join(dataDir, "results", "done", "receipt.json")))
-    })
+        assert.deepStrictEqual(yield* removeExpired(dataDir), [])
+        assert.isTrue(fs.existsSync(partAt("a", "done")))
+        assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1 }), [partAt("a", "done")])
+        assert.deepStrictEqual(fs.readdirSync(path.join(dataDir, "incarnations")), ["b"])
+        assert.deepStrictEqual(fs.readdirSync(path.join(dataDir, "incarnations", "b")).toSorted(), [
+          "lock",
+          "waiting"
+        ])
+        assert.isTrue(fs.existsSync(path.join(dataDir, "results", "done", "receipt.json")))
+      }),
+    patience
   )
 
-  it.live("cleans the caller's own folder and leaves other living processes' alone", () =>
-    Effect.gen(function* () {
-      const { dataDir, partAt, recover, write } = yield* setUp
-      yield* write("own", "done")
-      yield* write("other", "done")
-      yield* recover()
-      const own = yield* IncarnationFolder.acquire(dataDir, { incarnation: "own", nodeId: "me" })
-      yield* IncarnationFolder.acquire(dataDir, { incarnation: "other", nodeId: "you" })
-      assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1, own }), [partAt("own", "done")])
-      assert.isTrue(fs.existsSync(partAt("other", "done")))
-      assert.isTrue(fs.existsSync(own.path))
-    })
+  it.live(
+    "cleans the caller's own folder and leaves other living processes' alone",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, partAt, recover, write } = yield* setUp
+        yield* write("own", "done")
+        yield* write("other", "done")
+        yield* recover()
+        const own = yield* IncarnationFolder.acquire(dataDir, { incarnation: "own", nodeId: "me" })
+        yield* IncarnationFolder.acquire(dataDir, { incarnation: "other", nodeId: "you" })
+        assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1, own }), [partAt("own", "done")])
+        assert.isTrue(fs.existsSync(partAt("other", "done")))
+        assert.isTrue(fs.existsSync(own.path))
+      }),
+    patience
   )
 })

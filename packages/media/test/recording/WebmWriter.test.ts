@@ -27,8 +27,7 @@ const fileOf = (frames: ReadonlyArray<Written>, durationMs: number): Uint8Array<
   return file
 }
 
-const open = (file: Uint8Array<ArrayBuffer>) =>
-  new Input({ source: new BufferSource(file), formats: [WEBM] })
+const open = (file: Uint8Array<ArrayBuffer>) => new Input({ source: new BufferSource(file), formats: [WEBM] })
 
 describe("WebmWriter", () => {
   it.live("writes what another library reads: tracks, times, key frames, data, duration", () =>

@@ -12,7 +12,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => co
 
 await computeInChild(part, {
   computedBy: "node",
-  onProgress: ({ bytesRead, step }) => bytesRead > 0 && console.log(step)
+  onProgress: ({ step }) => console.log(step)
 }).pipe(
   Effect.match({
     onSuccess: (receipt) => console.log(`computed ${receipt.recordingId}`),
