@@ -9,7 +9,7 @@ import type { ActorRef } from "./ActorRef.ts"
 import type { Address, Epoch, Id } from "./Address.ts"
 import type { DrainOutcome, DrainRequest } from "./Drain.ts"
 import type { Holds, Terminated } from "./internal/cell.ts"
-import type { AnyMessage, Handlers, Protocol } from "./internal/rpcSeam.ts"
+import type { AnyMessage, Handlers, HandlersEnv, Protocol } from "./internal/rpcSeam.ts"
 import type { Cause, NodeState, StateChange } from "./NodeState.ts"
 
 export interface Definition<R extends AnyMessage, Args, E, Env> {
@@ -19,11 +19,11 @@ export interface Definition<R extends AnyMessage, Args, E, Env> {
 }
 
 /** Defines a kind of actor. `kind` is an id. */
-export const define = <R extends AnyMessage, Args, E, Env, HandlerEnv extends Env = never>(
+export const define = <R extends AnyMessage, Args, E, Env, H extends Handlers<R, any>>(
   kind: string,
   protocol: Protocol<R>,
-  behaviour: (self: Self, args: Args) => Effect.Effect<Handlers<R, HandlerEnv>, E, Env>
-): Definition<R, Args, E, Env | HandlerEnv> => ({ kind, protocol, behaviour })
+  behaviour: (self: Self, args: Args) => Effect.Effect<H, E, Env>
+): Definition<R, Args, E, Env | HandlersEnv<H>> => ({ kind, protocol, behaviour })
 
 export interface SpawnOptions {
   /**
@@ -31,6 +31,8 @@ export interface SpawnOptions {
    * evacuation. `sealing`: may begin while what it belongs to is served, is waited for, and only a kill ends it.
    */
   readonly holds?: Holds
+  /** Take a serving child although the parent drains, as long as the drain could be taken back. Default false. */
+  readonly prefer?: boolean
   /** Messages the mailbox holds. Default 1024. */
   readonly capacity?: number
   /** Milliseconds a running handler may go on after a stop. Default 5000. */
@@ -42,6 +44,10 @@ export interface Spawned<R extends AnyMessage, E> {
   readonly ref: ActorRef<R>
   /** Succeeds when the child serves; fails with its behaviour's own error when it could not start. */
   readonly started: Effect.Effect<void, E | ActorCrashed>
+  /** True from the moment its end has begun: it takes no message, and keeps its name until it is gone. */
+  readonly isOver: () => boolean
+  /** What a drain of the child came to; waits for its end. */
+  readonly outcome: Effect.Effect<DrainOutcome>
 }
 
 export interface ChildInfo {

@@ -108,14 +108,14 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     definition: Definition<R, Args, E, Env>,
     id: Id,
     args: Args,
-    { capacity = defaultCapacity, holds = "serving", stopGraceMs = 5000 }: SpawnOptions = {}
+    { capacity = defaultCapacity, holds = "serving", prefer = false, stopGraceMs = 5000 }: SpawnOptions = {}
   ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>> =>
     Effect.contextWith(
       (
         services: Context.Context<Exclude<Env, Scope.Scope>>
       ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned> => {
         const { kind } = definition
-        if (parent !== undefined && (parent.isOver || !parent.drain.admits(holds))) {
+        if (parent !== undefined && (parent.isOver || !parent.drain.admits(holds, prefer))) {
           return Effect.fail(new NodeDraining({ nodeId: options.nodeId }))
         }
         if (host.cells.has(nameOf(kind, id))) return Effect.fail(new AlreadySpawned({ kind, id }))
@@ -133,7 +133,12 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
         cell.start(definition.behaviour(selfOf(cell), args) as unknown as Start, services)
         const spawned: Spawned<R, E> = {
           ref: localRef(cell, definition.protocol),
-          started: Deferred.await(cell.started) as Spawned<R, E>["started"]
+          started: Deferred.await(cell.started) as Spawned<R, E>["started"],
+          isOver: () => cell.isOver,
+          outcome: Effect.map(
+            Deferred.await(cell.ended),
+            ({ by }) => cell.drain.outcome ?? { _tag: "Ended", by }
+          )
         }
         return Effect.succeed(spawned)
       }

@@ -73,10 +73,15 @@ export class Drain {
     return this.#state
   }
 
+  /** Present once the actor has ended. */
+  get outcome(): DrainOutcome | undefined {
+    return this.#outcome
+  }
+
   /** May a child be spawned now? What must be finished may still begin while what it belongs to is served. */
-  admits(holds: "serving" | "sealing"): boolean {
+  admits(holds: "serving" | "sealing", prefer: boolean): boolean {
     const { admission, life } = this.#state
-    if (holds === "serving") return admission !== "closed"
+    if (holds === "serving") return admission !== "closed" || (prefer && isReversible(life))
     return life === "Starting" || life === "Serving" || life === "Draining" || life === "Evacuating"
   }
 

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import { MalformedMessage } from "../ActorError.ts"
 
 export type AnyMessage = Rpc.Any
@@ -27,6 +28,15 @@ export type Handlers<R extends AnyMessage, Env = never> = {
   ) => Rpc.WrapperOr<Effect.Effect<Success<R, T>, Failure<R, T>, Env>>
 }
 
+/** The services that handlers need, all together. */
+export type HandlersEnv<H> = H[keyof H] extends (payload: any) => infer Result ? EnvOf<Result> : never
+type EnvOf<Result> =
+  Result extends Effect.Effect<any, any, infer Env>
+    ? Env
+    : Result extends Rpc.Wrapper<Effect.Effect<any, any, infer Env>>
+      ? Env
+      : never
+
 export type AnyHandler = (payload: unknown) => Rpc.WrapperOr<Effect.Effect<unknown, unknown>>
 
 /** The effect of a handler's answer, and whether it lets the next message go ahead beside it. */
@@ -39,6 +49,9 @@ export const unwrap = (result: Rpc.WrapperOr<Effect.Effect<unknown, unknown>>) =
 export interface MessageCodec {
   /** Fills in constructor defaults; throws a SchemaError on a payload that the caller's types already forbid. */
   readonly make: (input: unknown) => unknown
+  /** The message has no payload, or its answer no value. */
+  readonly takesNothing: boolean
+  readonly givesNothing: boolean
   readonly encodePayload: (payload: unknown) => Exit.Exit<unknown, MalformedMessage>
   readonly decodePayload: (bytes: unknown) => Exit.Exit<unknown, MalformedMessage>
   readonly encodeSuccess: (value: unknown) => Exit.Exit<unknown, MalformedMessage>
@@ -77,6 +90,8 @@ const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
   const error = rpc.errorSchema as Plain
   return {
     make: (input) => rpc.payloadSchema.make(input),
+    takesNothing: SchemaAST.isVoid(rpc.payloadSchema.ast),
+    givesNothing: SchemaAST.isVoid(rpc.successSchema.ast),
     encodePayload: wrap(Schema.encodeUnknownExit(payload)),
     decodePayload: wrap(Schema.decodeUnknownExit(payload)),
     encodeSuccess: wrap(Schema.encodeUnknownExit(success)),

@@ -1,0 +1,222 @@
+/**
+ * The node: root of its rooms and recordings, and the one that decides what is taken. Owns which rooms live here and how they are doing;
+ * its life, admission and control plane are the runtime's axes, and a SIGTERM is a Drain to it like any other.
+ *
+ * Guarantees: a room or recording is accepted synchronously or refused; the same id and options again return what exists; the
+ * drain waits for live children, never for a counter.
+ */
+import type { AnyMessage, DrainDeadlines, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
+import { AlreadySpawned, concurrently, define } from "@ebb/actors"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import { availableParallelism } from "node:os"
+import type { RoomMedia } from "./engine/RoomMedia.ts"
+import { Membership } from "./Membership.ts"
+import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
+import type { NodeReport } from "./protocol/Node.ts"
+import { nodeKind, NodeProtocol } from "./protocol/Node.ts"
+import type { RecordingMessage } from "./protocol/Recording.ts"
+import { recordingKind } from "./protocol/Recording.ts"
+import type { RoomMessage, RoomOptions } from "./protocol/Room.ts"
+import { roomKind } from "./protocol/Room.ts"
+import type { RecordingArgs } from "./Recording.ts"
+import { recording } from "./Recording.ts"
+import type { IncarnationFolder } from "./recording/index.ts"
+import { room } from "./Room.ts"
+
+export interface MediaNodeArgs {
+  /** What its lease says of it from the start. */
+  readonly lease: NodeLeaseBody
+  /** This process's own folder of journals. */
+  readonly folder: IncarnationFolder.IncarnationFolder
+  /** Recordings that ended without a receipt, by id, and why. Shared with the program: its exit code depends on it. */
+  readonly unfinished: Map<string, string>
+  /** For drains that bring none of their own. */
+  readonly deadlines: DrainDeadlines
+}
+
+interface LiveRoom {
+  readonly room: Spawned<RoomMessage, RoomStartError>
+  readonly options: RoomOptions
+  media: RoomMedia | undefined
+}
+
+interface LiveRecording {
+  readonly recording: Spawned<RecordingMessage, RecordingStartError>
+  readonly roomId: string
+}
+
+type RoomStartError = Effect.Error<ReturnType<typeof room.behaviour>>
+type RecordingStartError = Effect.Error<ReturnType<typeof recording.behaviour>>
+
+export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: MediaNodeArgs) =>
+  Effect.gen(function* () {
+    const nodeId = self.address.id
+    const { folder, unfinished } = args
+    const rooms = new Map<string, LiveRoom>()
+    const recordings = new Map<string, LiveRecording>()
+    const computing = yield* Semaphore.make(Math.max(1, Math.floor(availableParallelism() / 2)))
+    const lease = yield* Membership
+    const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
+
+    // What the others place by. It follows the state; it never decides.
+    const publish = () => {
+      const { admission, control, life } = self.state()
+      const about = {
+        ...args.lease,
+        life,
+        admission,
+        control,
+        rooms: rooms.size,
+        recordings: recordings.size
+      }
+      run(lease.publish(about))
+    }
+    let last: StateChange | undefined
+    self.onStateChange((_, change) => {
+      last = change
+      publish()
+    })
+    yield* lease.statusChanges.pipe(
+      Stream.runForEach((status) =>
+        Effect.sync(() => self.setControl(status, { by: "lease", reason: "renewal" }))
+      ),
+      Effect.forkScoped
+    )
+    yield* Effect.forkScoped(Effect.flatMap(lease.superseded, (error) => self.stop(error.message)))
+
+    const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {
+      for (let live = rooms.get(roomId); live !== undefined; live = rooms.get(roomId)) {
+        if (live.options.metadata !== options.metadata) {
+          return yield* new Conflict({ entity: "room", id: roomId, problem: "with other options" })
+        }
+        yield* startedOf(live.room)
+        if (!live.room.isOver()) return { roomId, nodeId, created: false }
+        // On its way out it holds its name until it is gone; the next of that name waits for that.
+        yield* live.room.ref.terminated
+        forget(roomId, live)
+      }
+      const live = yield* Effect.map(
+        accepted(
+          self.spawn(
+            room,
+            roomId,
+            { nodeId, options, opened: (media) => setMedia(roomId, media) },
+            { prefer }
+          )
+        ),
+        (spawned): LiveRoom => ({ room: spawned, options, media: undefined })
+      )
+      rooms.set(roomId, live)
+      publish()
+      yield* self.watch(live.room.ref, () => Effect.sync(() => forget(roomId, live)))
+      yield* startedOf(live.room)
+      return { roomId, nodeId, created: true }
+    })
+
+    const forget = (roomId: string, live: LiveRoom) => {
+      if (rooms.get(roomId) === live) rooms.delete(roomId)
+      publish()
+    }
+    const setMedia = (roomId: string, media: RoomMedia) => {
+      const live = rooms.get(roomId)
+      if (live !== undefined) live.media = media
+    }
+
+    const startRecording = Effect.fnUntraced(function* (recordingId: string, roomId: string) {
+      const existing = recordings.get(recordingId)
+      if (existing !== undefined) {
+        if (existing.roomId !== roomId) {
+          const problem = `it is of room '${existing.roomId}'`
+          return yield* new Conflict({ entity: "recording", id: recordingId, problem })
+        }
+        yield* startedOf(existing.recording)
+        return { created: false, recording: yield* infoOf(existing.recording) }
+      }
+      const live = rooms.get(roomId)
+      if (live?.media === undefined) return yield* new NotFound({ entity: "room", id: roomId })
+      const recordingArgs: RecordingArgs = {
+        nodeId,
+        roomId,
+        room: live.room.ref,
+        media: live.media,
+        folder,
+        computing,
+        unfinished: (problem) => unfinished.set(recordingId, problem)
+      }
+      const spawned = yield* accepted(self.spawn(recording, recordingId, recordingArgs, { holds: "sealing" }))
+      recordings.set(recordingId, { recording: spawned, roomId })
+      publish()
+      yield* self.watch(spawned.ref, () =>
+        Effect.sync(() => {
+          recordings.delete(recordingId)
+          publish()
+        })
+      )
+      yield* startedOf(spawned)
+      return { created: true, recording: yield* infoOf(spawned) }
+    })
+
+    const report = Effect.sync((): NodeReport => {
+      const { admission, control, life } = self.state()
+      const children = self.children().map(({ ageMs, id, kind }) => ({ kind, id, ageMs }))
+      return {
+        nodeId,
+        incarnation: self.address.incarnation,
+        version: args.lease.version,
+        pid: args.lease.pid,
+        startedAt: args.lease.startedAt,
+        life,
+        admission,
+        control,
+        rooms: children.filter(({ kind }) => kind === roomKind),
+        recordings: children.filter(({ kind }) => kind === recordingKind),
+        unfinished: [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem })),
+        ...(last === undefined
+          ? {}
+          : {
+              since: {
+                axis: last.axis,
+                from: last.from,
+                to: last.to,
+                by: last.by,
+                reason: last.reason,
+                at: last.atMs
+              }
+            }),
+        deadlines: args.deadlines,
+        blockers:
+          life === "Serving" || life === "Starting" ? [] : children.toSorted((a, b) => b.ageMs - a.ageMs)
+      }
+    })
+
+    // The first step of each runs in the turn in which the message is taken: that is where a room is accepted or refused.
+    return {
+      OpenRoom: ({ admission, options, roomId }) =>
+        concurrently(openRoom(roomId, options, admission === "prefer")),
+      StartRecording: ({ recordingId, roomId }) => concurrently(startRecording(recordingId, roomId)),
+      Report: () => report
+    }
+  })
+)
+
+/** One of that name is about to be gone. */
+const accepted = <A, E, R>(spawn: Effect.Effect<A, E | AlreadySpawned, R>) =>
+  Effect.catchIf(
+    spawn,
+    (error): error is AlreadySpawned => error instanceof AlreadySpawned,
+    (error) => new MediaUnavailable({ code: "NameBusy", reason: `${error.message}; it is ending` })
+  )
+
+const infoOf = <E>({ ref }: Spawned<RecordingMessage, E>) =>
+  Effect.mapError(
+    ref.ask("Get", undefined),
+    (error) => new MediaUnavailable({ code: error._tag, reason: (error as Error).message })
+  )
+
+/** A child that ended while it started: somebody stopped it, or its worker died. Nothing of it is left. */
+const startedOf = <R extends AnyMessage, E>(spawned: Spawned<R, E>) =>
+  Effect.catchTag(spawned.started, "ActorCrashed", (crashed) =>
+    Effect.fail(new MediaUnavailable({ code: "EndedAtStart", reason: (crashed as Error).message }))
+  )

@@ -1,0 +1,158 @@
+/**
+ * One node, put together: NATS, the runtime, its lease, the media engine, its folder of journals, control commands, and the node actor
+ * that owns the rooms. What `ebb-node` runs, and what a host embeds.
+ *
+ * Installs nothing in its host: no signal, exit or uncaught-exception listener, nothing on the console. Two of them fit in one process.
+ */
+import type { DrainDeadlines, DrainOutcome, Id, NatsOptions, NodeLeaseBody } from "@ebb/actors"
+import { ActorSystem, Directory, layerNats, Leases } from "@ebb/actors"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { hostname } from "node:os"
+import * as path from "node:path"
+import { adopt } from "./Adoption.ts"
+import { serveControl } from "./control/ControlServer.ts"
+import type { MediaEngineOptions } from "./engine/MediaEngine.ts"
+import { MediaEngine } from "./engine/MediaEngine.ts"
+import { mediaNode } from "./MediaNode.ts"
+import { Membership } from "./Membership.ts"
+import type { NodeReport } from "./protocol/Node.ts"
+import { nodeKind, protocolRange } from "./protocol/Node.ts"
+import { ReceiptIndex } from "./ReceiptIndex.ts"
+import { checkFfmpeg, IncarnationFolder, RecordingStore } from "./recording/index.ts"
+
+export interface MediaNodeOptions {
+  /** The cluster's name; nodes of another name on the same NATS are not seen. An id. */
+  readonly cluster: Id
+  /** This node's name, an id, unique in the cluster. A name of its own for each process keeps its predecessor's remains apart. */
+  readonly nodeId: Id
+  /** Where NATS is. */
+  readonly nats: Omit<NatsOptions, "name">
+  /** Journals and, unless `storeDir` says otherwise, results. Nodes of one machine may share it. */
+  readonly dataDir: string
+  /** Where results and receipts go. Default `<dataDir>/results`. */
+  readonly storeDir?: string
+  /** The release it runs, as its operator calls it. Default "unversioned". */
+  readonly version?: string
+  /** Default: see `MediaEngineOptions`. */
+  readonly media?: Partial<MediaEngineOptions>
+  /** For drains that bring none of their own. Default: no deadline anywhere; a drain lasts as long as the longest room. */
+  readonly deadlines?: DrainDeadlines
+}
+
+/** What a drain came to, for the host: `code` is what a process of its own should exit with. */
+export interface NodeEnd {
+  readonly outcome: DrainOutcome
+  /** Recordings without a receipt; their journals are kept in `dataDir` for a later start. */
+  readonly unfinished: ReadonlyArray<{ readonly recordingId: string; readonly problem: string }>
+  /** 0 drained, 3 evacuated, 4 recordings left unfinished, 1 ended by something else. */
+  readonly code: number
+}
+
+export interface DrainCall {
+  readonly by: string
+  readonly reason: string
+  /** May it be taken back? Default true. */
+  readonly reversible?: boolean
+  /** End what is served now, gently. Default false. */
+  readonly evacuate?: boolean
+  readonly deadlines?: DrainDeadlines
+}
+
+export interface RunningNode {
+  readonly nodeId: Id
+  readonly incarnation: Id
+  readonly report: Effect.Effect<NodeReport>
+  /** Begins or joins the drain; returns when the node has ended, or with `Undrained`. */
+  readonly drain: (call: DrainCall) => Effect.Effect<DrainOutcome>
+  /** The node's end, whatever ended it: everything it held is released. */
+  readonly ended: Effect.Effect<NodeEnd>
+}
+
+/** Starts a node. It serves when this returns; closing the scope ends it at once, its recordings left to a later start. */
+export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOptions) {
+  yield* checkFfmpeg
+  const { cluster, dataDir, nodeId } = options
+  const version = options.version ?? "unversioned"
+  const initial: NodeLeaseBody = {
+    proto: [...protocolRange],
+    version,
+    life: "Starting",
+    admission: "open",
+    control: "connected",
+    host: hostname(),
+    pid: process.pid,
+    startedAt: yield* Effect.clockWith((clock) => clock.currentTimeMillis),
+    rooms: 0,
+    recordings: 0
+  }
+  const nats = layerNats({ ...options.nats, cluster, name: nodeId })
+  const runtime = Layer.mergeAll(Membership.layer(initial), Directory.layer).pipe(
+    Layer.provideMerge(Layer.mergeAll(ActorSystem.layer({ cluster, nodeId }), Leases.layer)),
+    Layer.provideMerge(nats)
+  )
+  const store = RecordingStore.folder(options.storeDir ?? path.join(dataDir, "results"))
+  const all = Layer.mergeAll(MediaEngine.layer(options.media), ReceiptIndex.layer).pipe(
+    Layer.provideMerge(store),
+    Layer.provideMerge(runtime)
+  )
+
+  // A scope of its own: the node's end releases everything, while the host's scope goes on.
+  const outer = yield* Effect.scope
+  const scope = yield* Scope.fork(outer, "sequential")
+  const services = yield* Layer.buildWithScope(all, scope)
+
+  return yield* Effect.gen(function* () {
+    const system = yield* ActorSystem
+    const leases = yield* Leases
+    system.setDeathOracle(leases.isDead)
+    const { incarnation } = system
+    const folder = yield* IncarnationFolder.acquire(dataDir, { incarnation, nodeId })
+    const unfinished = new Map<string, string>()
+    const node = yield* system.spawn(mediaNode, nodeId, {
+      lease: initial,
+      folder,
+      unfinished,
+      deadlines: options.deadlines ?? {}
+    })
+    yield* node.started
+    yield* serveControl
+    yield* Effect.forkScoped(adopt(dataDir, nodeId))
+
+    const ended = yield* Deferred.make<NodeEnd>()
+    const drain = (call: DrainCall) =>
+      system.drain(nodeKind, nodeId, {
+        reversible: true,
+        evacuate: false,
+        deadlines: options.deadlines ?? {},
+        ...call
+      })
+    yield* Effect.forkIn(
+      Effect.gen(function* () {
+        const { by, detail } = yield* node.ref.terminated
+        const outcome = yield* node.outcome
+        yield* Scope.close(scope, Exit.void)
+        const left = [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem }))
+        yield* Effect.logInfo(`node '${nodeId}' ended by ${by}: ${detail}`)
+        yield* Deferred.succeed(ended, { outcome, unfinished: left, code: exitCode(outcome, left.length) })
+      }),
+      outer
+    )
+    const running: RunningNode = {
+      nodeId,
+      incarnation,
+      report: Effect.orDie(node.ref.ask("Report", undefined)),
+      drain,
+      ended: Deferred.await(ended)
+    }
+    return running
+  }).pipe(Effect.provide(services), Scope.provide(scope))
+})
+
+const exitCode = (outcome: DrainOutcome, unfinished: number): number => {
+  if (outcome._tag === "Unsealed" || unfinished > 0) return 4
+  return outcome._tag === "Drained" ? 0 : outcome._tag === "Evacuated" ? 3 : 1
+}

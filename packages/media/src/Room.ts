@@ -1,0 +1,61 @@
+/**
+ * A room: one name in the cluster and one router on a worker, for the life of its scope. Owns its name's directory entry and its
+ * media; leaves admission to its node, and recordings to their own actors, which watch it.
+ *
+ * It ends when it is closed, when its worker dies, when its node evacuates, or when its name was taken by another process
+ * while this one was cut off; the directory entry goes last.
+ */
+import type { Self } from "@ebb/actors"
+import { concurrently, define } from "@ebb/actors"
+import * as Effect from "effect/Effect"
+import { claimName } from "./claimName.ts"
+import { MediaEngine } from "./engine/MediaEngine.ts"
+import type { RoomMedia } from "./engine/RoomMedia.ts"
+import { asProtocolError } from "./mediaErrors.ts"
+import type { RoomOptions } from "./protocol/Room.ts"
+import { roomKind, RoomProtocol } from "./protocol/Room.ts"
+
+export interface RoomArgs {
+  readonly nodeId: string
+  readonly options: RoomOptions
+  /** Told once, when its media is there: its node gives it to recordings. */
+  readonly opened: (media: RoomMedia) => void
+}
+
+export const room = define(roomKind, RoomProtocol, (self: Self, { nodeId, opened, options }: RoomArgs) =>
+  Effect.gen(function* () {
+    const roomId = self.address.id
+    const engine = yield* MediaEngine
+    // The name first: two nodes that both think they own a room must find out before either has a port open.
+    yield* claimName(self, roomKind)
+    const media = yield* asProtocolError(engine.openRoom(roomId))
+    opened(media)
+    yield* Effect.forkScoped(Effect.flatMap(media.ended, (died) => self.stop(died.message)))
+    const startedAt = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
+
+    // The engine serialises what belongs together; a slow port must not hold up the next message.
+    return {
+      Get: () =>
+        concurrently(
+          asProtocolError(
+            Effect.gen(function* () {
+              const now = yield* Effect.clockWith((clock) => clock.monotonicTimeNanos)
+              return {
+                roomId,
+                nodeId,
+                options,
+                ageMs: Number((now - startedAt) / 1_000_000n),
+                producers: yield* media.producers,
+                consumers: yield* media.consumers
+              }
+            })
+          )
+        ),
+      AddProducer: (producer) => concurrently(asProtocolError(media.addRtpProducer(producer))),
+      CloseProducer: ({ producerId }) => concurrently(asProtocolError(media.closeProducer(producerId))),
+      AddConsumer: (consumer) => concurrently(asProtocolError(media.addRtpConsumer(consumer))),
+      CloseConsumer: ({ consumerId }) => concurrently(asProtocolError(media.closeConsumer(consumerId))),
+      Close: ({ reason }) => self.stop(`closed: ${reason}`)
+    }
+  })
+)

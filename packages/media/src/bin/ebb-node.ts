@@ -1,0 +1,161 @@
+#!/usr/bin/env node
+/**
+ * A media node as a program of its own: starts, serves, drains on SIGTERM, and exits by itself when its last room has closed and its last
+ * recording is stored. This program owns its signals and its exit code; nothing below it does.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import { parseArgs } from "node:util"
+import { drainOnSignals } from "../drainOnSignals.ts"
+import type { MediaNodeOptions } from "../MediaNodeProcess.ts"
+import { startMediaNode } from "../MediaNodeProcess.ts"
+
+const help = `ebb-node: one media node of an Ebb cluster
+
+Usage: ebb-node --node-id ID [options]
+
+Each option may be given by its environment variable instead.
+
+  --node-id ID            its name, unique in the cluster         EBB_NODE_ID
+  --cluster NAME          the cluster (default: local)            EBB_CLUSTER
+  --nats HOST:PORT[,...]  default: 127.0.0.1:4222                 EBB_NATS
+  --nats-user USER                                                EBB_NATS_USER
+                          password: only by                       EBB_NATS_PASSWORD
+  --nats-inbox PREFIX     where answers to it arrive              EBB_NATS_INBOX
+  --data-dir DIR          journals (default: ./ebb-data)          EBB_DATA_DIR
+  --store-dir DIR         results (default: DATA_DIR/results)     EBB_STORE_DIR
+  --release NAME          the release it runs, for rollouts       EBB_RELEASE
+  --listen-ip IP          for RTP (default: 127.0.0.1)            EBB_LISTEN_IP
+  --allow-plain           RTP without SRTP beyond loopback        EBB_ALLOW_PLAIN=1
+  --ports MIN-MAX         UDP ports (default: 40000-49999)        EBB_PORTS
+  --workers N             mediasoup workers (default: one a core) EBB_WORKERS
+  --drain-deadline S      then evacuate (default: none)           EBB_DRAIN_DEADLINE
+  --evacuation-grace S    then cut (default: none)                EBB_EVACUATION_GRACE
+  --sealing-deadline S    then exit with 4 (default: none)        EBB_SEALING_DEADLINE
+  --help
+
+Signals: the first SIGTERM or SIGINT drains, a second one (a second later) evacuates, a third kills.
+Exit codes: 0 drained, 3 evacuated, 4 recordings left unfinished (their journals are kept; a later start
+on the same data folder, or 'ebb recordings recover DIR', finishes them), 1 failed, 64 bad usage,
+130/143 killed by a third signal.
+`
+
+const usage = (problem: string): never => {
+  process.stderr.write(`ebb-node: ${problem}\nTry 'ebb-node --help'.\n`)
+  process.exit(64)
+}
+
+const text = { type: "string" } as const
+const parse = () => {
+  try {
+    return parseArgs({
+      options: {
+        "node-id": text,
+        cluster: text,
+        nats: text,
+        "nats-user": text,
+        "nats-inbox": text,
+        "data-dir": text,
+        "store-dir": text,
+        release: text,
+        "listen-ip": text,
+        "allow-plain": { type: "boolean" },
+        ports: text,
+        workers: text,
+        "drain-deadline": text,
+        "evacuation-grace": text,
+        "sealing-deadline": text,
+        help: { type: "boolean" }
+      }
+    }).values
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error))
+  }
+}
+const flags = parse()
+if (flags.help) {
+  process.stdout.write(help)
+  process.exit(0)
+}
+
+const given = (flag: string | undefined, variable: string) => flag ?? (process.env[variable] || undefined)
+
+const number = (name: string, value: string | undefined, least: number): number | undefined => {
+  if (value === undefined) return undefined
+  const parsed = Number(value)
+  return Number.isFinite(parsed) && parsed >= least
+    ? parsed
+    : usage(`${name} is a number from ${least} on, not '${value}'`)
+}
+const seconds = (name: string, value: string | undefined) => {
+  const parsed = number(name, value, 0)
+  return parsed === undefined ? undefined : parsed * 1000
+}
+/** An object without the keys whose value is undefined. */
+const present = <A extends Record<string, unknown>>(all: A) =>
+  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
+    readonly [K in keyof A]?: Exclude<A[K], undefined>
+  }
+
+const options = (): MediaNodeOptions => {
+  const nodeId = given(flags["node-id"], "EBB_NODE_ID") ?? usage("--node-id is missing")
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(nodeId))
+    usage(`--node-id is 1 to 64 letters, digits, _ or -, not '${nodeId}'`)
+  const cluster = given(flags.cluster, "EBB_CLUSTER") ?? "local"
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(cluster))
+    usage(`--cluster is 1 to 64 letters, digits, _ or -, not '${cluster}'`)
+  const ports = given(flags.ports, "EBB_PORTS")
+  const range = ports === undefined ? undefined : /^(\d{1,5})-(\d{1,5})$/.exec(ports)
+  if (range === null) usage(`--ports is MIN-MAX, not '${ports}'`)
+  const password = process.env["EBB_NATS_PASSWORD"]
+  const workers = number("--workers", given(flags.workers, "EBB_WORKERS"), 1)
+  return {
+    nodeId,
+    cluster,
+    nats: {
+      servers: (given(flags.nats, "EBB_NATS") ?? "127.0.0.1:4222").split(","),
+      ...present({
+        user: given(flags["nats-user"], "EBB_NATS_USER"),
+        password: password === undefined ? undefined : Redacted.make(password),
+        inboxPrefix: given(flags["nats-inbox"], "EBB_NATS_INBOX")
+      })
+    },
+    dataDir: given(flags["data-dir"], "EBB_DATA_DIR") ?? "ebb-data",
+    ...present({
+      storeDir: given(flags["store-dir"], "EBB_STORE_DIR"),
+      version: given(flags.release, "EBB_RELEASE")
+    }),
+    media: present({
+      workers,
+      listenIp: given(flags["listen-ip"], "EBB_LISTEN_IP"),
+      allowPlainOnNetwork:
+        flags["allow-plain"] ?? (process.env["EBB_ALLOW_PLAIN"] === "1" ? true : undefined),
+      portRange: range ? { min: Number(range[1]), max: Number(range[2]) } : undefined
+    }),
+    deadlines: present({
+      drainMs: seconds("--drain-deadline", given(flags["drain-deadline"], "EBB_DRAIN_DEADLINE")),
+      evacuationMs: seconds("--evacuation-grace", given(flags["evacuation-grace"], "EBB_EVACUATION_GRACE")),
+      sealingMs: seconds("--sealing-deadline", given(flags["sealing-deadline"], "EBB_SEALING_DEADLINE"))
+    })
+  }
+}
+
+const program = Effect.gen(function* () {
+  const node = yield* startMediaNode(options())
+  yield* drainOnSignals(node)
+  yield* Effect.logInfo(`node '${node.nodeId}' serves (incarnation ${node.incarnation}, pid ${process.pid})`)
+  const end = yield* node.ended
+  for (const { problem, recordingId } of end.unfinished) {
+    yield* Effect.logError(`recording ${recordingId} is unfinished: ${problem}`)
+  }
+  return end.code
+}).pipe(Effect.scoped)
+
+const exit = await Effect.runPromiseExit(program)
+if (Exit.isFailure(exit)) {
+  const error = Cause.squash(exit.cause)
+  process.stderr.write(`ebb-node: ${error instanceof Error ? error.message : String(error)}\n`)
+}
+process.exit(Exit.isSuccess(exit) ? exit.value : 1)

@@ -1,0 +1,194 @@
+/** What each control command does: look up who owns it, ask him. Keeps no state; any node can answer any command. */
+import type { Failure, Id, Payload, Success, Tag } from "@ebb/actors"
+import { ActorSystem, Directory, Leases } from "@ebb/actors"
+import * as Effect from "effect/Effect"
+import { Conflict, NotFound } from "../protocol/Common.ts"
+import type { ControlMessage } from "../protocol/Control.ts"
+import { nodeKind, NodeProtocol } from "../protocol/Node.ts"
+import { recordingKind, RecordingProtocol } from "../protocol/Recording.ts"
+import { roomKind, RoomProtocol } from "../protocol/Room.ts"
+import { ReceiptIndex } from "../ReceiptIndex.ts"
+import { goneIsNotFound, locate, placeRoom } from "./Placement.ts"
+
+export type ControlServices = ActorSystem | Directory | Leases | ReceiptIndex
+
+type ControlHandlers = {
+  readonly [T in Tag<ControlMessage>]: (
+    input: Payload<ControlMessage, T>
+  ) => Effect.Effect<Success<ControlMessage, T>, Failure<ControlMessage, T>, ControlServices>
+}
+
+const roomRef = Effect.fnUntraced(function* (roomId: Id) {
+  const { address, epoch } = yield* locate(roomKind, roomId)
+  const { ref } = yield* ActorSystem
+  return ref(RoomProtocol, address, epoch)
+})
+
+const recordingRef = Effect.fnUntraced(function* (recordingId: Id) {
+  const { address, epoch } = yield* locate(recordingKind, recordingId)
+  const { ref } = yield* ActorSystem
+  return ref(RecordingProtocol, address, epoch)
+})
+
+const leaseOf = Effect.fnUntraced(function* (nodeId: Id) {
+  const leases = yield* Leases
+  const lease = yield* leases.node(nodeId)
+  return (
+    lease ?? (yield* new NotFound({ entity: nodeKind, id: nodeId, problem: "no live node has that name" }))
+  )
+})
+
+const nodeRef = Effect.fnUntraced(function* (nodeId: Id) {
+  const lease = yield* leaseOf(nodeId)
+  const { ref } = yield* ActorSystem
+  return ref(NodeProtocol, { kind: nodeKind, id: nodeId, incarnation: lease.inc })
+})
+
+const nodeSystem = Effect.fnUntraced(function* (nodeId: Id) {
+  const lease = yield* leaseOf(nodeId)
+  const { system } = yield* ActorSystem
+  return { ...system(lease.inc), target: { kind: nodeKind, id: nodeId } }
+})
+
+const causeOf = (input: { readonly by?: string; readonly reason?: string }) => ({
+  by: input.by ?? "control",
+  reason: input.reason ?? "asked for"
+})
+
+const asRoom = <A, E, R>(roomId: Id, effect: Effect.Effect<A, E, R>) =>
+  goneIsNotFound(roomKind, roomId, effect)
+
+export const controlHandlers: ControlHandlers = {
+  "room.create": ({ admission = "strict", options = {}, roomId }) =>
+    placeRoom({ roomId, options, admission }),
+  "room.get": ({ roomId }) =>
+    asRoom(
+      roomId,
+      Effect.flatMap(roomRef(roomId), (ref) => ref.ask("Get", undefined))
+    ),
+  "room.list": () =>
+    Effect.gen(function* () {
+      const directory = yield* Directory
+      const leases = yield* Leases
+      const entries = yield* directory.list(roomKind)
+      const rooms = yield* Effect.forEach(entries, ({ entry }) =>
+        Effect.map(leases.isDead(entry.inc), (lost) => ({ roomId: entry.id, nodeId: entry.node, lost }))
+      )
+      return { rooms }
+    }),
+  "room.close": ({ reason = "asked for", roomId }) =>
+    asRoom(
+      roomId,
+      Effect.flatMap(roomRef(roomId), (ref) => ref.ask("Close", { reason }))
+    ),
+  "producer.add": ({ roomId, ...producer }) =>
+    asRoom(
+      roomId,
+      Effect.flatMap(roomRef(roomId), (ref) => ref.ask("AddProducer", producer))
+    ),
+  "producer.close": ({ producerId, roomId }) =>
+    asRoom(
+      roomId,
+      Effect.flatMap(roomRef(roomId), (ref) => ref.ask("CloseProducer", { producerId }))
+    ),
+  "consumer.add": ({ roomId, ...consumer }) =>
+    asRoom(
+      roomId,
+      Effect.flatMap(roomRef(roomId), (ref) => ref.ask("AddConsumer", consumer))
+    ),
+  "consumer.close": ({ consumerId, roomId }) =>
+    asRoom(
+      roomId,
+      Effect.flatMap(roomRef(roomId), (ref) => ref.ask("CloseConsumer", { consumerId }))
+    ),
+  "recording.start": Effect.fnUntraced(function* ({ recordingId, roomId }) {
+    const known = yield* Effect.catchTag(recordingInfo(recordingId), "NotFound", () =>
+      Effect.succeed(undefined)
+    )
+    if (known !== undefined) {
+      if (known.roomId === roomId) return { created: false, recording: known }
+      return yield* new Conflict({
+        entity: recordingKind,
+        id: recordingId,
+        problem: `it is of room '${known.roomId}'`
+      })
+    }
+    const room = yield* locate(roomKind, roomId)
+    const { ref } = yield* ActorSystem
+    const { incarnation } = room.address
+    return yield* ref(NodeProtocol, { kind: nodeKind, id: room.nodeId, incarnation }).ask("StartRecording", {
+      recordingId,
+      roomId
+    })
+  }),
+  "recording.stop": ({ reason = "asked for", recordingId }) =>
+    recordingRef(recordingId).pipe(
+      Effect.flatMap((ref) => ref.ask("Stop", { reason })),
+      // It may be over already: then its receipt says so.
+      Effect.catchTag(["NotFound", "NoSuchActor"], () => recordingInfo(recordingId))
+    ),
+  "recording.get": ({ recordingId }) => recordingInfo(recordingId),
+  "recording.list": () =>
+    Effect.gen(function* () {
+      const directory = yield* Directory
+      const index = yield* ReceiptIndex
+      const live = yield* directory.list(recordingKind)
+      const asked = yield* Effect.forEach(
+        live,
+        ({ entry }) => Effect.catch(recordingInfo(entry.id), () => Effect.succeed(undefined)),
+        { concurrency: 16 }
+      )
+      const computed = yield* index.list
+      const byId = new Map(
+        [...asked.filter((info) => info !== undefined), ...computed].map((info) => [info.recordingId, info])
+      )
+      return { recordings: [...byId.values()].toSorted((a, b) => a.startedAt - b.startedAt) }
+    }),
+  "node.list": () =>
+    Effect.gen(function* () {
+      const leases = yield* Leases
+      const nodes = yield* leases.current
+      return {
+        nodes: nodes.map((lease) => ({
+          nodeId: lease.node,
+          incarnation: lease.inc,
+          version: lease.version,
+          life: lease.life,
+          admission: lease.admission,
+          control: lease.control ?? "connected",
+          host: lease.host,
+          pid: lease.pid,
+          startedAt: lease.startedAt,
+          rooms: lease.rooms,
+          recordings: lease.recordings
+        }))
+      }
+    }),
+  "node.status": ({ nodeId }) => Effect.flatMap(nodeRef(nodeId), (ref) => ref.ask("Report", undefined)),
+  "node.cordon": ({ nodeId, ...input }) =>
+    Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) =>
+      ask("Admit", { ...target, ...causeOf(input), admission: "cordoned" })
+    ),
+  "node.uncordon": ({ nodeId, ...input }) =>
+    Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) =>
+      ask("Admit", { ...target, ...causeOf(input), admission: "open" })
+    ),
+  "node.drain": ({ deadlines = {}, evacuate = false, nodeId, ...input }) =>
+    Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) =>
+      ask("Drain", { ...target, ...causeOf(input), reversible: true, evacuate, deadlines })
+    ),
+  "node.undrain": ({ nodeId, ...input }) =>
+    Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) => ask("Undrain", { ...target, ...causeOf(input) }))
+}
+
+/** From its owner while it lives, from its receipt afterwards. */
+const recordingInfo = Effect.fnUntraced(function* (recordingId: Id) {
+  const live = yield* recordingRef(recordingId).pipe(
+    Effect.flatMap((ref) => ref.ask("Get", undefined)),
+    Effect.catchTag(["NotFound", "NoSuchActor"], () => Effect.succeed(undefined))
+  )
+  if (live !== undefined) return live
+  const index = yield* ReceiptIndex
+  const computed = yield* index.find(recordingId)
+  return computed ?? (yield* new NotFound({ entity: recordingKind, id: recordingId }))
+})

@@ -1,0 +1,52 @@
+/**
+ * Signals onto a node's drain, for a program that owns its signals. The first SIGTERM or SIGINT drains; a second one, at least a second
+ * later, evacuates; a third kills. Signals less than a second apart count as one: a terminal, a supervisor and a wrapper may all pass
+ * the same one on. None is swallowed, and none takes the process down by itself.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { RunningNode } from "./MediaNodeProcess.ts"
+
+/** 128 + the signal's number, as shells have it. */
+const killedBy = { SIGTERM: 143, SIGINT: 130 } as const
+type DrainSignal = keyof typeof killedBy
+
+/** Signals closer together than this, in milliseconds, are one. */
+const oneSignalMs = 1000
+
+export interface SignalOptions {
+  /** What a third signal does; by default `process.exit` with 130 or 143. Recordings are left to a later start. */
+  readonly kill?: (code: number) => void
+}
+
+/** Listens until the scope closes. The only signal listeners of this package, and only where a program asks for them. */
+export const drainOnSignals = Effect.fnUntraced(function* (node: RunningNode, options: SignalOptions = {}) {
+  const kill = options.kill ?? ((code: number) => process.exit(code))
+  const clock = yield* Clock.Clock
+  const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
+  let counted = 0
+  let countedMs = Number.NEGATIVE_INFINITY
+
+  const onSignal = (signal: DrainSignal) => {
+    const nowMs = Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+    if (nowMs - countedMs < oneSignalMs) return
+    countedMs = nowMs
+    counted++
+    const call = { by: signal, reason: counted === 1 ? "signal" : "second signal", reversible: false }
+    if (counted === 1) run(Effect.andThen(Effect.logInfo(`${signal}: draining`), node.drain(call)))
+    else if (counted === 2)
+      run(Effect.andThen(Effect.logWarning(`${signal}: evacuating`), node.drain({ ...call, evacuate: true })))
+    else kill(killedBy[signal])
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      process.on("SIGTERM", onSignal)
+      process.on("SIGINT", onSignal)
+    }),
+    () =>
+      Effect.sync(() => {
+        process.off("SIGTERM", onSignal)
+        process.off("SIGINT", onSignal)
+      })
+  )
+})

@@ -1,0 +1,164 @@
+/**
+ * The control commands: what a backend in any language sends to `ebb.v1.<cluster>.ctl.<command>`. docs/control-api.md is their
+ * reference for people without this file.
+ *
+ * Request: the payload itself, a MessagePack map. Reply: `{ok: …}` or `{error: {_tag, message, retry, …}}`. Every command that creates takes
+ * the caller's id and is idempotent by it, so that one whose outcome is unknown is simply sent again, to any node.
+ */
+import {
+  ActorCrashed,
+  AskTimeout,
+  DrainDeadlines,
+  Id,
+  MailboxFull,
+  MalformedMessage,
+  message,
+  NodeDraining,
+  NodeIsolated,
+  NodeUnreachable,
+  NoSuchActor,
+  protocol,
+  RegistryUnavailable,
+  StaleEpoch,
+  UndrainRefused,
+  UnsupportedMessage
+} from "@ebb/actors"
+import type { Messages } from "@ebb/actors"
+import * as Schema from "effect/Schema"
+import {
+  Conflict,
+  Elsewhere,
+  MediaRefused,
+  MediaUnavailable,
+  NotFound,
+  StorageUnavailable,
+  WallMs
+} from "./Common.ts"
+import { NodeReport, OpenedRoom } from "./Node.ts"
+import { RecordingInfo } from "./Recording.ts"
+import { AddConsumer, AddProducer, Consumer, Producer, RoomInfo, RoomOptions } from "./Room.ts"
+
+/** Safe to retry: no live node takes a new room now. `nodes` says how each stands. */
+export class NoNodeAdmits extends Schema.TaggedError<NoNodeAdmits>()("NoNodeAdmits", {
+  nodes: Schema.Array(Schema.Struct({ nodeId: Id, life: Schema.String, admission: Schema.String }))
+}) {
+  readonly retry = "safe"
+  override get message() {
+    const nodes = this.nodes
+      .map(({ admission, life, nodeId }) => `${nodeId} is ${life}, ${admission}`)
+      .join("; ")
+    return `no node takes a new room: ${nodes === "" ? "no node is alive" : nodes}`
+  }
+}
+
+/** Everything a control command can fail with. */
+export const ControlError = Schema.Union([
+  // Not executed, safe to retry.
+  NoNodeAdmits,
+  NodeDraining,
+  NodeIsolated,
+  NodeUnreachable,
+  NoSuchActor,
+  MailboxFull,
+  StaleEpoch,
+  Elsewhere,
+  MediaUnavailable,
+  StorageUnavailable,
+  // Not executed, never to be retried as it is.
+  MalformedMessage,
+  UnsupportedMessage,
+  Conflict,
+  NotFound,
+  MediaRefused,
+  UndrainRefused,
+  // Outcome unknown: creates may be sent again, because they are idempotent by their id.
+  AskTimeout,
+  ActorCrashed,
+  RegistryUnavailable
+])
+export type ControlError = typeof ControlError.Type
+
+/** One line of `node.list`: what the node's lease says. */
+export const NodeSummary = Schema.Struct({
+  nodeId: Id,
+  incarnation: Id,
+  version: Schema.String,
+  life: Schema.String,
+  admission: Schema.String,
+  control: Schema.String,
+  host: Schema.String,
+  pid: Schema.Number,
+  startedAt: WallMs,
+  rooms: Schema.Number,
+  recordings: Schema.Number
+})
+export type NodeSummary = typeof NodeSummary.Type
+
+/** One line of `room.list`. `lost`: its node is dead, and nobody has created it again. */
+export const RoomSummary = Schema.Struct({ roomId: Id, nodeId: Id, lost: Schema.Boolean })
+
+const room = { roomId: Id }
+const recording = { recordingId: Id }
+const node = { nodeId: Id }
+const cause = {
+  /** Who asks, and why: kept in the node's state. */
+  by: Schema.optionalKey(Schema.String),
+  reason: Schema.optionalKey(Schema.String)
+}
+const error = ControlError
+
+export const ControlProtocol = protocol(
+  message("room.create", {
+    payload: {
+      ...room,
+      options: Schema.optionalKey(RoomOptions),
+      /** `strict` (default): when every node drains, refuse. `prefer`: then take one that can still go back. */
+      admission: Schema.optionalKey(Schema.Literals(["strict", "prefer"]))
+    },
+    success: OpenedRoom,
+    error
+  }),
+  message("room.get", { payload: room, success: RoomInfo, error }),
+  message("room.list", { success: Schema.Struct({ rooms: Schema.Array(RoomSummary) }), error }),
+  message("room.close", { payload: { ...room, reason: Schema.optionalKey(Schema.String) }, error }),
+  message("producer.add", { payload: { ...room, ...AddProducer.fields }, success: Producer, error }),
+  message("producer.close", { payload: { ...room, producerId: Id }, error }),
+  message("consumer.add", { payload: { ...room, ...AddConsumer.fields }, success: Consumer, error }),
+  message("consumer.close", { payload: { ...room, consumerId: Id }, error }),
+  message("recording.start", {
+    payload: { ...recording, ...room },
+    success: Schema.Struct({ created: Schema.Boolean, recording: RecordingInfo }),
+    error
+  }),
+  message("recording.stop", {
+    payload: { ...recording, reason: Schema.optionalKey(Schema.String) },
+    success: RecordingInfo,
+    error
+  }),
+  message("recording.get", { payload: recording, success: RecordingInfo, error }),
+  message("recording.list", { success: Schema.Struct({ recordings: Schema.Array(RecordingInfo) }), error }),
+  message("node.list", { success: Schema.Struct({ nodes: Schema.Array(NodeSummary) }), error }),
+  message("node.status", { payload: node, success: NodeReport, error }),
+  message("node.cordon", {
+    payload: { ...node, ...cause },
+    success: Schema.Struct({ changed: Schema.Boolean }),
+    error
+  }),
+  message("node.uncordon", {
+    payload: { ...node, ...cause },
+    success: Schema.Struct({ changed: Schema.Boolean }),
+    error
+  }),
+  message("node.drain", {
+    payload: {
+      ...node,
+      ...cause,
+      /** End what is served now, gently, instead of waiting for it. Default false. */
+      evacuate: Schema.optionalKey(Schema.Boolean),
+      deadlines: Schema.optionalKey(DrainDeadlines)
+    },
+    error
+  }),
+  message("node.undrain", { payload: { ...node, ...cause }, error })
+)
+export type ControlMessage = Messages<typeof ControlProtocol>

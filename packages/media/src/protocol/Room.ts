@@ -1,0 +1,131 @@
+/** The messages of a room. A room's id never names its node: it is looked up, and may move one day. */
+import { Id, message, protocol } from "@ebb/actors"
+import type { Messages } from "@ebb/actors"
+import * as Schema from "effect/Schema"
+import { Conflict, MediaRefused, MediaUnavailable, Millis, NotFound } from "./Common.ts"
+
+/** What a room is created with. The same id with other options is a `Conflict`. */
+export const RoomOptions = Schema.Struct({
+  /** The caller's own words about the room, given back as they are. At most 1024 characters. */
+  metadata: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(1024)))
+})
+export type RoomOptions = typeof RoomOptions.Type
+
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
+const Ip = Schema.String.check(
+  Schema.isPattern(/^[0-9a-fA-F.:]{2,45}$/, { message: "an IPv4 or IPv6 address, not a host name" })
+)
+
+export const MediaKind = Schema.Literals(["audio", "video"])
+/** Opus is 48000 Hz with two channels, VP8 90000 Hz: the clocks that their RTP formats allow. */
+export const MediaCodec = Schema.Literals(["opus", "vp8"])
+
+/** The key of one direction: `keyBase64` is master key and salt. */
+export const Srtp = Schema.Struct({
+  cryptoSuite: Schema.Literals([
+    "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32",
+    "AEAD_AES_128_GCM",
+    "AEAD_AES_256_GCM"
+  ]),
+  keyBase64: Schema.String
+})
+
+/** A sender of RTP: one stream of one codec, from wherever the first packet comes. */
+export const AddProducer = Schema.Struct({
+  producerId: Id,
+  kind: MediaKind,
+  codec: MediaCodec,
+  payloadType: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 127 })),
+  ssrc: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 0xffff_ffff })),
+  /** RTCP on the same port as RTP. Default true. */
+  rtcpMux: Schema.optionalKey(Schema.Boolean),
+  /** The sender's key, when it sends SRTP. */
+  srtp: Schema.optionalKey(Srtp)
+})
+
+/** Where to send the RTP to. */
+export const Producer = Schema.Struct({
+  producerId: Id,
+  ip: Schema.String,
+  port: Port,
+  rtcpPort: Schema.optionalKey(Port),
+  srtp: Schema.optionalKey(Srtp)
+})
+
+/** A receiver of one producer's RTP, at an address of its own. */
+export const AddConsumer = Schema.Struct({
+  consumerId: Id,
+  producerId: Id,
+  ip: Ip,
+  port: Port,
+  /** Exactly when `rtcpMux` is false. */
+  rtcpPort: Schema.optionalKey(Port),
+  rtcpMux: Schema.optionalKey(Schema.Boolean),
+  srtp: Schema.optionalKey(Srtp)
+})
+
+/** What will arrive at the receiver, and where from. */
+export const Consumer = Schema.Struct({
+  consumerId: Id,
+  producerId: Id,
+  kind: MediaKind,
+  codec: MediaCodec,
+  payloadType: Schema.Int,
+  clockRate: Schema.Int,
+  ssrc: Schema.Number,
+  sourceIp: Schema.String,
+  sourcePort: Port,
+  sourceRtcpPort: Schema.optionalKey(Port),
+  srtp: Schema.optionalKey(Srtp)
+})
+
+export const ProducerInfo = Schema.Struct({
+  producerId: Id,
+  kind: Schema.String,
+  codec: Schema.String,
+  ssrc: Schema.Number,
+  /** RTP packets that reached the node. */
+  packetsReceived: Schema.Number,
+  /** Milliseconds since a packet was last seen to come. */
+  silentMs: Millis
+})
+
+export const RoomInfo = Schema.Struct({
+  roomId: Id,
+  nodeId: Id,
+  options: RoomOptions,
+  ageMs: Millis,
+  producers: Schema.Array(ProducerInfo),
+  consumers: Schema.Array(Schema.Struct({ consumerId: Id, producerId: Id }))
+})
+export type RoomInfo = typeof RoomInfo.Type
+
+const mediaErrors = [MediaRefused, MediaUnavailable] as const
+
+export const RoomProtocol = protocol(
+  message("Get", { success: RoomInfo, error: Schema.Union(mediaErrors) }),
+  message("AddProducer", {
+    payload: AddProducer,
+    success: Producer,
+    error: Schema.Union([Conflict, ...mediaErrors])
+  }),
+  message("CloseProducer", {
+    payload: { producerId: Id },
+    error: Schema.Union([NotFound, ...mediaErrors])
+  }),
+  message("AddConsumer", {
+    payload: AddConsumer,
+    success: Consumer,
+    error: Schema.Union([Conflict, NotFound, ...mediaErrors])
+  }),
+  message("CloseConsumer", {
+    payload: { consumerId: Id },
+    error: Schema.Union([NotFound, ...mediaErrors])
+  }),
+  /** Ends the room. Its recordings go on to be sealed and computed. */
+  message("Close", { payload: { reason: Schema.String } })
+)
+export type RoomMessage = Messages<typeof RoomProtocol>
+
+export const roomKind = "room"
