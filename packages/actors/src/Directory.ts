@@ -22,7 +22,7 @@ import { registryIdentity } from "./internal/registryIdentity.ts"
 import { leftovers } from "./internal/leftovers.ts"
 import type { HeldLease } from "./Lease.ts"
 import { Leases } from "./Leases.ts"
-import { leaseTimes } from "./NodeLease.ts"
+import { LeaseTimes } from "./NodeLease.ts"
 import { type Entry, Registry } from "./Registry.ts"
 import { Transport } from "./Transport.ts"
 
@@ -81,6 +81,7 @@ const make: Effect.Effect<
   Registry | Transport | Leases | Scope.Scope
 > = Effect.gen(function* () {
   const leases = yield* Leases
+  const { ttlMs, marginMs } = yield* LeaseTimes
   const bucket = yield* Effect.flatMap(Registry, (registry) => registry.bucket(directoryBucket))
   const identity = yield* registryIdentity(bucket, yield* Transport)
   const left = yield* leftovers(bucket, identity)
@@ -105,7 +106,7 @@ const make: Effect.Effect<
     if (death !== "missing") return death === "ended"
     // Reads may have been answered all along while no lease could be renewed: one's own proves that writes went through.
     const since = yield* lease.unbrokenSince
-    return since !== undefined && since + leaseTimes.ttlMs + leaseTimes.marginMs <= (yield* monotonicMillis)
+    return since !== undefined && since + ttlMs + marginMs <= (yield* monotonicMillis)
   })
 
   const claim = (name: Name, lease: HeldLease, contested: boolean) =>

@@ -17,7 +17,7 @@ import type { Epoch, Id, Incarnation } from "./Address.ts"
 import { leaseKey, type WriteOutcome } from "./internal/leaseKey.ts"
 import { monotonicMillis } from "./internal/monotonic.ts"
 import { directoryBucket, readRegistryId } from "./internal/registryId.ts"
-import { encodeNodeLease, leaseBucket, leaseTimes, type NodeLeaseBody } from "./NodeLease.ts"
+import { encodeNodeLease, leaseBucket, LeaseTimes, type NodeLeaseBody } from "./NodeLease.ts"
 import { Registry } from "./Registry.ts"
 
 export interface HeldLease {
@@ -51,15 +51,10 @@ export interface HoldOptions {
   readonly initial: NodeLeaseBody
 }
 
-const { ttlMs, renewMs, marginMs } = leaseTimes
-/** How long after it was sent a renewal lets this process act. */
-const freshMs = ttlMs - marginMs
-/** After a renewal that failed. */
-const retryMs = 1_000
 /** What is published within this time is written as one. */
 const debounceMs = 50
-/** Between two looks at a node id that another incarnation holds. */
-const lookMs = 1_000
+/** After a renewal that failed, and between two looks at a node id that is held: this part of `renewMs`. */
+const againPart = 4
 
 type Written = Extract<WriteOutcome, { readonly _tag: "Written" }>
 
@@ -68,6 +63,10 @@ export const hold = Effect.fnUntraced(function* (
   options: HoldOptions
 ): Effect.fn.Return<HeldLease, NodeIdHeld | RegistryUnavailable, Registry | Scope.Scope> {
   const { nodeId, incarnation } = options
+  const times = yield* LeaseTimes
+  const { ttlMs, renewMs } = times
+  /** How long after it was sent a renewal lets this process act. */
+  const freshMs = ttlMs - times.marginMs
   const registry = yield* Registry
   const leases = yield* registry.bucket(leaseBucket, { ttlMs })
   const directory = yield* registry.bucket(directoryBucket)
@@ -85,7 +84,7 @@ export const hold = Effect.fnUntraced(function* (
 
   // Before the first write: one that is interrupted may have been done all the same.
   yield* Effect.addFinalizer(() => key.remove.pipe(Effect.timeoutOption("3 seconds"), Effect.ignore))
-  const first = yield* take(key, nodeId, value())
+  const first = yield* take(key, nodeId, value(), times)
   let epoch: Epoch = { registry: yield* readRegistryId(directory), revision: first.revision }
   let sentAt = first.sentAt
   let unbrokenSince = sentAt
@@ -128,12 +127,16 @@ export const hold = Effect.fnUntraced(function* (
   })
 
   const renewals = Effect.gen(function* () {
-    let waitMs: number = renewMs
+    let waitMs = renewMs
     while (!(yield* Deferred.isDone(superseded))) {
       yield* Effect.race(Effect.sleep(waitMs), Effect.andThen(Queue.take(nudge), Effect.sleep(debounceMs)))
+      // What was published until here goes with this write.
+      yield* Queue.clear(nudge)
       waitMs = yield* renew.pipe(
         Effect.as(renewMs),
-        Effect.catch((error) => Effect.as(Effect.logDebug(`renewing the lease: ${error.message}`), retryMs))
+        Effect.catch((error) =>
+          Effect.as(Effect.logDebug(`renewing the lease: ${error.message}`), renewMs / againPart)
+        )
       )
     }
   })
@@ -190,8 +193,10 @@ export const hold = Effect.fnUntraced(function* (
 const take = Effect.fnUntraced(function* (
   key: ReturnType<typeof leaseKey>,
   nodeId: Id,
-  value: Uint8Array
+  value: Uint8Array,
+  { ttlMs, renewMs, marginMs }: LeaseTimes
 ): Effect.fn.Return<Written, NodeIdHeld | RegistryUnavailable> {
+  const lookMs = renewMs / againPart
   const startedAt = yield* monotonicMillis
   let seen: number | undefined
   while (true) {

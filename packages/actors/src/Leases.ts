@@ -18,13 +18,10 @@ import { RegistryUnavailable } from "./ActorError.ts"
 import type { Id, Incarnation } from "./Address.ts"
 import { attend } from "./internal/attention.ts"
 import { monotonicMillis } from "./internal/monotonic.ts"
-import { decodeNodeLease, leaseBucket, leaseTimes, type NodeLease } from "./NodeLease.ts"
+import { decodeNodeLease, leaseBucket, LeaseTimes, type NodeLease } from "./NodeLease.ts"
 import { type Change, type Entry, Registry } from "./Registry.ts"
 import { Transport } from "./Transport.ts"
 
-/** How long a missing lease takes to be a death. */
-const deathMs = leaseTimes.ttlMs + leaseTimes.marginMs
-const tickMs = 1_000
 const watchAgainMs = 500
 const firstViewMs = 5_000
 /** Incarnations known to have ended: enough that none is asked for after it fell out. */
@@ -55,8 +52,9 @@ export class Leases extends Context.Service<
 }
 
 interface Seen {
-  /** undefined: of a version that cannot be read. Somebody is alive there, nobody knows who. */
+  /** undefined: it cannot be read. */
   readonly lease: NodeLease | undefined
+  readonly bytes: Uint8Array
   readonly revision: number
   /** Monotonic milliseconds at which this revision was first seen here. */
   readonly atMs: number
@@ -64,10 +62,13 @@ interface Seen {
 
 const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | Transport | Scope.Scope> =
   Effect.gen(function* () {
+    const times = yield* LeaseTimes
+    /** How long a missing lease takes to be a death. */
+    const deathMs = times.ttlMs + times.marginMs
     const bucket = yield* Effect.flatMap(Registry, (registry) =>
-      registry.bucket(leaseBucket, { ttlMs: leaseTimes.ttlMs })
+      registry.bucket(leaseBucket, { ttlMs: times.ttlMs })
     )
-    const attention = yield* attend(bucket, yield* Transport)
+    const attention = yield* attend(bucket, yield* Transport, times)
     const seen = new Map<Id, Seen>()
     /** Over for good: removed by themselves, or replaced. */
     const ended = new Set<Incarnation>()
@@ -92,38 +93,36 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
       if (ended.size > endedMax && oldest !== undefined) ended.delete(oldest)
     }
 
+    /** Takes an entry in; true if it says something new. */
     const put = Effect.fnUntraced(function* (entry: Entry) {
-      const lease = Option.getOrUndefined(decodeNodeLease(entry.value))
       const before = seen.get(entry.key)
-      if (lease === undefined && before?.revision !== entry.revision) {
+      const lease = Option.getOrUndefined(decodeNodeLease(entry.value))
+      const same = before !== undefined && Buffer.compare(before.bytes, entry.value) === 0
+      if (lease === undefined && !same) {
         yield* Effect.logWarning(
           `the lease of node '${entry.key}' cannot be read; it may be of a later version`
         )
       }
-      if (before?.lease !== undefined && lease !== undefined && before.lease.inc !== lease.inc)
+      if (before?.lease !== undefined && lease !== undefined && before.lease.inc !== lease.inc) {
         end(before.lease.inc)
+      }
       if (lease !== undefined) missing.delete(lease.inc)
       // Seen again after a break, the same revision is no renewal.
-      const same = before?.revision === entry.revision && before.lease?.inc === lease?.inc
-      seen.set(entry.key, {
-        lease,
-        revision: entry.revision,
-        atMs: same ? before.atMs : yield* monotonicMillis
-      })
+      const atMs = same && before.revision === entry.revision ? before.atMs : yield* monotonicMillis
+      seen.set(entry.key, { lease, bytes: entry.value, revision: entry.revision, atMs })
+      return !same
     })
 
     const take = Effect.fnUntraced(function* (change: Change) {
       if (change._tag === "Caught") {
         yield* attention.began
         yield* Deferred.succeed(caught, undefined)
-        return
-      }
-      if (change._tag === "Put") yield* put(change.entry)
-      else {
+      } else if (change._tag === "Put") {
+        if (yield* put(change.entry)) yield* publish
+      } else {
         end(seen.get(change.key)?.lease?.inc)
-        seen.delete(change.key)
+        if (seen.delete(change.key)) yield* publish
       }
-      yield* publish
     })
 
     /** Drops what was missing for long enough under an attentive eye. */
@@ -145,7 +144,7 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
       Effect.forever,
       Effect.forkScoped
     )
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tickMs), expire)))
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(times.renewMs / 4), expire)))
     yield* Deferred.await(caught).pipe(
       Effect.timeoutOrElse({
         duration: firstViewMs,
@@ -156,23 +155,19 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
     const findIncarnation = (incarnation: Incarnation) =>
       [...seen.values()].find(({ lease }) => lease?.inc === incarnation)?.lease
 
-    const mayLive = (incarnation: Incarnation) =>
-      findIncarnation(incarnation) !== undefined ||
-      [...seen.values()].some(({ lease }) => lease === undefined)
-
     const deathOf = Effect.fnUntraced(function* (incarnation: Incarnation) {
       if (ended.has(incarnation)) return "ended"
       yield* expire
       const since = yield* attention.since
-      if (mayLive(incarnation) || since === undefined || since + deathMs > (yield* monotonicMillis))
-        return undefined
+      if (findIncarnation(incarnation) !== undefined || since === undefined) return undefined
+      if (since + deathMs > (yield* monotonicMillis)) return undefined
       if (missing.get(incarnation) === since) return "missing"
-      // The watch may have missed what the registry knows.
+      // The watch may lag behind what the registry knows: behind a node that has just come, above all. And while there is a
+      // lease that cannot be read, nobody can be told not to hold it.
       const entries = yield* Effect.option(bucket.entries)
       if (Option.isNone(entries)) return undefined
-      for (const entry of entries.value) yield* put(entry)
-      yield* publish
-      if (mayLive(incarnation)) return undefined
+      const holders = entries.value.map(({ value }) => Option.getOrUndefined(decodeNodeLease(value))?.inc)
+      if (holders.includes(incarnation) || holders.includes(undefined)) return undefined
       missing.set(incarnation, since)
       return "missing"
     })

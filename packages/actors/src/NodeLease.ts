@@ -2,6 +2,7 @@
  * What a node says of itself in its lease: a MessagePack map under the node's id in the bucket `leases`. Only that node writes
  * it. Open for new fields: a reader of another version keeps what it does not know.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Id } from "./Address.ts"
@@ -57,12 +58,23 @@ export type NodeLease = typeof NodeLease.Type
 export const { encode: encodeNodeLease, decode: decodeNodeLease } = recordCodec(NodeLease)
 
 /**
- * The times all parties of one cluster must agree on.
+ * The times all parties of one cluster must agree on; a bucket that was made with another TTL is refused. Milliseconds.
  *
  * A lease lives `ttlMs` from its last renewal, on the server's clock. Its holder stops acting `marginMs` before that, counted
  * from when it *sent* the renewal, and an observer calls it dead `marginMs` after: so an effect may take `marginMs`, and
  * clocks may drift by that much in `ttlMs`, before two could act for one.
  */
-export const leaseTimes = { ttlMs: 15_000, renewMs: 4_000, marginMs: 3_000 } as const
+export interface LeaseTimes {
+  readonly ttlMs: number
+  readonly renewMs: number
+  readonly marginMs: number
+}
+
+export const leaseTimes: LeaseTimes = { ttlMs: 15_000, renewMs: 4_000, marginMs: 3_000 }
+
+/** Replaced only where real time is to be saved: in tests on a real server. */
+export const LeaseTimes = Context.Reference<LeaseTimes>("@ebb/actors/LeaseTimes", {
+  defaultValue: () => leaseTimes
+})
 
 export const leaseBucket = "leases"

@@ -58,7 +58,10 @@ describe("a held lease", () => {
       const a = yield* cluster.process("a")
       const lease = yield* a.hold()
       const before = (yield* stored(a))?.revision ?? 0
-      for (const rooms of [1, 2, 3]) yield* lease.publish(body({ rooms }))
+      for (const rooms of [1, 2, 3]) {
+        yield* lease.publish(body({ rooms }))
+        yield* TestClock.adjust(10)
+      }
       const done = yield* Effect.forkScoped(lease.published)
       yield* TestClock.adjust(100)
       yield* Fiber.join(done)
@@ -90,7 +93,23 @@ describe("a held lease", () => {
       expect(resumed).toEqual([])
     }))
 
-  test("counts as fresh from when its renewal was sent, and isolates its node before it ends", () =>
+  test("counts as fresh from when its renewal was sent, not from when it was answered", () =>
+    Effect.gen(function* () {
+      const cluster = yield* makeCluster
+      const a = yield* cluster.process("a")
+      const lease = yield* a.hold()
+      yield* TestClock.adjust(3_999)
+      yield* cluster.registry.hang
+      yield* TestClock.adjust(1_901)
+      yield* cluster.registry.resume
+      yield* cluster.bus.disconnect("a")
+      yield* TestClock.adjust(4_000 + 11_999 - 5_900)
+      expect(yield* isFresh(lease)).toBe(true)
+      yield* TestClock.adjust(1)
+      expect(yield* isFresh(lease)).toBe(false)
+    }))
+
+  test("isolates its node before it ends, when it is not renewed", () =>
     Effect.gen(function* () {
       const cluster = yield* makeCluster
       const a = yield* cluster.process("a")

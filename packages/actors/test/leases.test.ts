@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { encodeNodeLease } from "../src/NodeLease.ts"
 import { body, makeCluster, type Process } from "./cluster.ts"
@@ -40,6 +41,24 @@ describe("the view of all leases", () => {
       expect(yield* names(observer)).toEqual(["b"])
       expect(yield* isDead(observer, "inc-a")).toBe(true)
       expect(yield* observer.leases.deathOf("inc-a")).toBe("ended")
+    }))
+
+  test("tells of what is new, not of every renewal", () =>
+    Effect.gen(function* () {
+      const { observer, lease } = yield* watched
+      const seen: Array<ReadonlyArray<string>> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(observer.leases.changes, (all) =>
+          Effect.sync(() => void seen.push(all.map(({ life }) => life)))
+        )
+      )
+      yield* TestClock.adjust("1 minute")
+      yield* lease.publish(body({ life: "Sealing" }))
+      yield* TestClock.adjust("1 minute")
+      expect(seen).toEqual([
+        ["Serving", "Serving"],
+        ["Sealing", "Serving"]
+      ])
     }))
 
   test("is there as soon as it is made", () =>
@@ -88,6 +107,7 @@ describe("a death", () => {
       expect(yield* (yield* observer.bucket("leases")).entries).toEqual([])
       expect(yield* isDead(observer, "inc-a")).toBe(false)
       expect(yield* isDead(observer, "inc-b")).toBe(false)
+      expect(yield* names(observer)).toEqual(["a", "b"])
       yield* bus.reconnect("b")
       yield* TestClock.adjust("12 seconds")
       expect(yield* isDead(observer, "inc-b")).toBe(false)
@@ -123,18 +143,53 @@ describe("a death", () => {
   test("is not seen by a process that was stopped", () =>
     Effect.gen(function* () {
       const { observer } = yield* watched
+      const views: Array<ReadonlyArray<string>> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(observer.leases.changes, (all) =>
+          Effect.sync(() => void views.push(all.map(({ node }) => node)))
+        )
+      )
       yield* observer.stopFor(3_600_000)
       expect(yield* isDead(observer, "inc-a")).toBe(false)
       yield* TestClock.adjust("1 minute")
       expect(yield* isDead(observer, "inc-a")).toBe(false)
-      expect(yield* names(observer)).toEqual(["a", "b"])
+      expect(views).toEqual([["a", "b"]])
+    }))
+
+  test("is not seen in the moment after a reconnect, before the watch knows that it broke", () =>
+    Effect.gen(function* () {
+      const { observer, bus } = yield* watched
+      yield* bus.disconnect("a")
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* isDead(observer, "inc-a")).toBe(true)
+      yield* bus.disconnect("observer")
+      yield* bus.reconnect("observer")
+      expect(yield* isDead(observer, "inc-a")).toBe(false)
+    }))
+
+  test("is not read out of a watch that lags behind the registry", () =>
+    Effect.gen(function* () {
+      const { observer, process, registry, end } = yield* watched
+      yield* end
+      yield* registry.lagWatches(true)
+      const again = yield* process("a")
+      yield* again.hold("inc-a2")
+      yield* (yield* process("c")).hold("inc-c")
+      expect(yield* observer.leases.incarnation("inc-a2")).toBeUndefined()
+      expect(yield* isDead(observer, "inc-a2")).toBe(false)
+      expect(yield* isDead(observer, "inc-c")).toBe(false)
+      yield* registry.lagWatches(false)
+      yield* TestClock.adjust(100)
+      expect(yield* names(observer)).toEqual(["a", "b", "c"])
     }))
 
   test("of an incarnation is certain when another one has its node id", () =>
     Effect.gen(function* () {
-      const { observer, end } = yield* watched
+      const { observer, bus } = yield* watched
       const leases = yield* observer.bucket("leases")
-      yield* end
+      yield* bus.disconnect("a")
+      yield* TestClock.adjust("16 seconds")
+      expect(yield* isDead(observer, "inc-a")).toBe(false)
       yield* leases.create("a", encodeNodeLease({ ...body(), v: 1, node: "a", inc: "inc-a2" }))
       yield* TestClock.adjust(100)
       expect(yield* observer.leases.deathOf("inc-a")).toBe("ended")

@@ -25,6 +25,8 @@ export interface TestRegistry {
   /** From now on calls time out; what they would have written is written on `resume`, as after SIGSTOP and SIGCONT. */
   readonly hang: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
+  /** Watches lag: what changes from now on is told to them when they lag no more. */
+  readonly lagWatches: (lag: boolean) => Effect.Effect<void>
   /** All buckets are gone; they are made again, empty, when next used. Watches break. */
   readonly loseStore: Effect.Effect<void>
 }
@@ -52,6 +54,7 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
   const repliesToLose = new Set<string>()
   let backlog: Array<() => void> | undefined
   let writesRefused = false
+  let untold: Array<() => void> | undefined
 
   const storeOf = (name: string): Store => {
     const store = stores.get(name) ?? { slots: new Map(), revision: 0, watches: new Set() }
@@ -81,7 +84,11 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
       value === undefined
         ? { _tag: "Removed", key, revision }
         : { _tag: "Put", entry: { key, value, revision } }
-    for (const watch of store.watches) watch(change)
+    const tell = () => {
+      for (const watch of store.watches) watch(change)
+    }
+    if (untold === undefined) tell()
+    else untold.push(tell)
     return revision
   }
 
@@ -177,6 +184,12 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
       backlog = undefined
       for (const run of waiting) run()
     }),
+    lagWatches: (lag) =>
+      Effect.sync(() => {
+        const late = untold ?? []
+        untold = lag ? late : undefined
+        if (!lag) for (const tell of late) tell()
+      }),
     loseStore: Effect.sync(() => {
       const lost = [...stores.values()]
       stores.clear()

@@ -7,6 +7,7 @@ import * as Logger from "effect/Logger"
 import * as Context from "effect/Context"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import { TestClock } from "effect/testing"
 import { Registry } from "../../src/Registry.ts"
 import { Transport } from "../../src/Transport.ts"
 import * as Nats from "../../src/nats/Nats.ts"
@@ -119,5 +120,50 @@ describe("NatsConnection", () => {
         yield* server.resume
         expect([...((yield* bucket.get("k"))?.value ?? [])]).toEqual([7])
       }).pipe(Effect.scoped, quietly)
+  )
+})
+
+describe("a client of NATS", () => {
+  it.live("gets its answers under its own inbox prefix, those of JetStream too", () =>
+    Effect.gen(function* () {
+      const server = yield* natsServer()
+      const context = yield* Layer.build(Nats.layer({ servers: server.url, name: "n1", cluster: "test" }))
+      const other = Context.get(yield* connect({ servers: server.url, name: "n2" }), NatsConnection)
+      const inboxes = new Set<string>()
+      other.client.subscribe("*.>", { callback: (_, message) => void inboxes.add(message.reply ?? "") })
+      yield* Effect.promise(() => other.client.flush())
+      const transport = Context.get(context, Transport)
+      yield* transport.subscribe("x", (frame) => frame.respond?.(frame.data))
+      yield* transport.request("x", new Uint8Array(), { timeoutMs: 1_000 })
+      const bucket = yield* Context.get(context, Registry).bucket("things")
+      yield* bucket.create("k", new Uint8Array())
+      yield* bucket.entries
+      yield* Effect.promise(() => other.client.flush())
+      inboxes.delete("")
+      expect(inboxes.size).toBeGreaterThan(2)
+      for (const inbox of inboxes) expect(inbox).toMatch(/^(_INBOX_n1\.|\$JS\.)/)
+    }).pipe(Effect.scoped, quietly)
+  )
+
+  // Under the test's clock, on a real server: what is awaited is the server's answer, what is adjusted the 30 s.
+  it.effect("leaves no marker of a removed key in the store", () =>
+    Effect.gen(function* () {
+      const server = yield* natsServer()
+      const context = yield* Layer.build(Nats.layer({ servers: server.url, name: "n1", cluster: "test" }))
+      const { client } = Context.get(context, NatsConnection)
+      const messages = Effect.promise(async () => {
+        const jsm = await client.jetstreamManager()
+        return (await jsm.streams.info("KV_ebb_test_things")).state.messages
+      })
+      const bucket = yield* Context.get(context, Registry).bucket("things")
+      const kept = yield* bucket.create("kept", new Uint8Array())
+      const revision = yield* bucket.create("k", new Uint8Array())
+      yield* bucket.remove("k", revision)
+      expect(yield* messages).toBe(2)
+      yield* TestClock.adjust("30 seconds")
+      yield* Effect.repeat(messages, { until: (count) => count === 1 })
+      expect((yield* bucket.get("kept"))?.revision).toBe(kept)
+      expect(yield* bucket.create("k", new Uint8Array())).toBeGreaterThan(revision)
+    }).pipe(Effect.scoped, quietly)
   )
 })

@@ -3,7 +3,7 @@
  * closes. It can be killed, paused and started again on the same port, with its store or without.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -70,7 +70,12 @@ export const natsServer = Effect.fnUntraced(function* (
     port,
     kill,
     start,
-    pause: signal("SIGSTOP"),
+    // The signal is only sent when kill returns; a request could still be served.
+    pause: signal("SIGSTOP").pipe(
+      Effect.andThen(Effect.sync(() => readFileSync(`/proc/${child?.pid}/stat`, "utf8"))),
+      Effect.repeat({ until: (stat) => stat.includes(") T ") }),
+      Effect.asVoid
+    ),
     resume: signal("SIGCONT"),
     loseStore: Effect.sync(() => rmSync(store, { recursive: true, force: true }))
   }
