@@ -15,7 +15,7 @@ export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>
     const payload = codecOf(protocol, tag)?.make(input)
     return () => Exit.succeed(payload)
   }
-  const ref: ActorRef<never> = {
+  const ref: unknown = {
     address: cell.address,
     ask: (tag: string, input: unknown, options?: { readonly timeoutMs?: number }) => {
       const timeoutMs = options?.timeoutMs ?? defaultAskTimeoutMs
@@ -50,6 +50,7 @@ export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>
         resume(refused !== undefined && Exit.isFailure(refused) ? Exit.failCause(refused.cause) : Exit.void)
       }),
     terminated: Deferred.await(cell.ended)
-  } as never
-  return ref as unknown as ActorRef<R>
+  }
+  // Typed by the protocol alone; inside, messages are told apart by tag.
+  return ref as ActorRef<R>
 }

@@ -82,7 +82,7 @@ export const remoteRef = <R extends AnyMessage>(
 ): ActorRef<R> => {
   const to = { subject, name: formatAddress(address), epoch }
   const contract = protocol as unknown as Protocol<AnyMessage>
-  const ref = {
+  const ref: unknown = {
     address,
     ask: (tag: string, input: unknown, options?: { readonly timeoutMs?: number }) =>
       askFar(far, contract, to, tag, input, options?.timeoutMs ?? defaultAskTimeoutMs),
@@ -98,7 +98,7 @@ export const remoteRef = <R extends AnyMessage>(
     },
     terminated: terminatedFar(far, address, watch)
   }
-  return ref as unknown as ActorRef<R>
+  return ref as ActorRef<R>
 }
 
 /** Asks again and again: an answer is the truth, no answer is a question to the leases. */
