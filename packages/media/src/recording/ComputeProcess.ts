@@ -50,7 +50,7 @@ const run = (
   onProgress: (progress: Extract<ComputeLine, { _tag: "Progress" }>) => void
 ) =>
   Effect.callback<Outcome>((resume) => {
-    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"], detached: false })
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"], detached: true })
     let said: Outcome | undefined
     let complaints = ""
     createInterface({ input: child.stdout }).on("line", (text) => {

@@ -13,6 +13,7 @@ import { indexPart } from "../../src/recording/PartIndex.ts"
 import { readReceipt } from "../../src/recording/Receipt.ts"
 import type { Receipt } from "../../src/recording/Receipt.ts"
 import { parseRtp } from "../../src/recording/rtp/RtpPacket.ts"
+import { parseVp8Payload } from "../../src/recording/rtp/vp8.ts"
 import { RecordingStore } from "../../src/recording/RecordingStore.ts"
 import { verify } from "../../src/recording/Verify.ts"
 import { arriving, opusTrack, readAll, temporaryFolder, vp8Track, writePart } from "./fixtures.ts"
@@ -218,6 +219,31 @@ describe("compute", () => {
         const receipt = yield* compute()
         assert.strictEqual(trackOf(receipt, "video").clock, "senderReports")
         assert.closeTo(trackOf(receipt, "audio").offsetMs, trackOf(receipt, "video").offsetMs, 1)
+      }),
+    patience
+  )
+
+  it.live(
+    "counts frames that a sender hides, which a decoder takes and does not show",
+    () =>
+      Effect.gen(function* () {
+        const { compute, result, source, write } = yield* setUp
+        const hidden = new Set<number>()
+        const events = arriving("video", source.video, 90_000, 0).map((event, i) => {
+          const packet = Buffer.from(event.packet ?? [])
+          const fragment = parseVp8Payload(parseRtp(packet)?.payload ?? packet)
+          const [first = 0] = fragment?.data ?? []
+          if (fragment?.beginsFrame !== true || (first & 1) === 0 || i % 5 !== 0) return event
+          hidden.add(i)
+          fragment.data[0] = first & ~0x10
+          return { ...event, packet }
+        })
+        yield* write(events)
+        const receipt = yield* compute()
+        assert.isAbove(hidden.size, 10)
+        const shownFrames = source.videoFrames - hidden.size
+        assert.deepInclude(trackOf(receipt, "video"), { frames: source.videoFrames, shownFrames })
+        assert.strictEqual((yield* probe(result(receipt))).streams.get(0)?.frames, shownFrames)
       }),
     patience
   )

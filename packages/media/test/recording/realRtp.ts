@@ -20,18 +20,27 @@ export interface RealRtp {
 
 const fps = 25
 
-const caught = new Map<string, Promise<RealRtp>>()
+const caught = new Map<number, Promise<RealRtp>>()
 
 /** The same stream for all tests of a file: encoding takes longer than most of them. */
-export const realRtp = (options: { readonly seconds: number; readonly videoArgs?: ReadonlyArray<string> }) =>
+export const realRtp = ({ seconds }: { readonly seconds: number }) =>
   Effect.promise(() => {
-    const key = JSON.stringify(options)
-    const known = caught.get(key) ?? capture(options.seconds, options.videoArgs ?? [])
-    caught.set(key, known)
+    const known = caught.get(seconds) ?? captureWhole(seconds)
+    caught.set(seconds, known)
     return known
   })
 
-const capture = async (seconds: number, videoArgs: ReadonlyArray<string>): Promise<RealRtp> => {
+/** The kernel drops datagrams when this process is not given the time to read them: then once more. */
+const captureWhole = async (seconds: number): Promise<RealRtp> => {
+  for (let attempt = 1; ; attempt++) {
+    const source = await capture(seconds)
+    const lost = [source.video, source.audio].some((packets) => !isGapless(packets))
+    if (!lost) return source
+    if (attempt === 5) throw new Error("the machine is too busy to catch ffmpeg's packets")
+  }
+}
+
+const capture = async (seconds: number): Promise<RealRtp> => {
   const [video, audio] = await Promise.all([listen(), listen()])
   const child = spawn(
     "ffmpeg",
@@ -53,7 +62,7 @@ const capture = async (seconds: number, videoArgs: ReadonlyArray<string>): Promi
         "-g",
         "50"
       ],
-      ["-auto-alt-ref", "0", "-lag-in-frames", "0", ...videoArgs],
+      ["-auto-alt-ref", "0", "-lag-in-frames", "0"],
       ["-f", "rtp", "-payload_type", "96", "-ssrc", "1111", `rtp://127.0.0.1:${video.port}?pkt_size=1000`],
       ["-map", "1:a", "-c:a", "libopus", "-b:a", "32k", "-ac", "2"],
       ["-f", "rtp", "-payload_type", "97", "-ssrc", "2222", `rtp://127.0.0.1:${audio.port}`]
@@ -66,8 +75,8 @@ const capture = async (seconds: number, videoArgs: ReadonlyArray<string>): Promi
   const [videoPackets, audioPackets] = await Promise.all([video.close(), audio.close()])
   if (code !== 0) throw new Error(`ffmpeg ended with ${code}`)
   return {
-    video: gapless(videoPackets, "video"),
-    audio: gapless(audioPackets, "audio"),
+    video: videoPackets,
+    audio: audioPackets,
     videoFrames: seconds * fps,
     // Opus adds a packet for the encoder's delay.
     audioFrames: seconds * 50 + 1,
@@ -91,15 +100,7 @@ const listen = async () => {
   }
 }
 
-const gapless = (packets: ReadonlyArray<Buffer>, name: string): ReadonlyArray<Buffer> => {
+const isGapless = (packets: ReadonlyArray<Buffer>): boolean => {
   const sequences = packets.map((packet) => parseRtp(packet)?.sequence ?? -1)
-  sequences.forEach((sequence, i) => {
-    const before = sequences[i - 1]
-    if (before !== undefined && sequence !== ((before + 1) & 0xffff)) {
-      throw new Error(
-        `the test lost ${name} packets between ${before} and ${sequence}: the machine is too busy`
-      )
-    }
-  })
-  return packets
+  return sequences.every((sequence, i) => i === 0 || sequence === (((sequences[i - 1] ?? 0) + 1) & 0xffff))
 }
