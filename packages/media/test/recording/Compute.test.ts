@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
@@ -252,7 +253,7 @@ describe("compute", () => {
     "leaves out what loss has broken, counts it, and keeps what still decodes",
     () =>
       Effect.gen(function* () {
-        const { compute, events, source, write } = yield* setUp
+        const { compute, events, result, source, write } = yield* setUp
         // Not the last of a track: nobody can miss that one.
         const kept = events.filter(
           ({ packet }, i) => i % 37 !== 20 || packet === source.video.at(-1) || packet === source.audio.at(-1)
@@ -264,6 +265,12 @@ describe("compute", () => {
         assert.strictEqual(video.lostPackets + audio.lostPackets, events.length - kept.length)
         assert.strictEqual(audio.frames, source.audioFrames - audio.lostPackets)
         assert.isBelow(video.frames, source.videoFrames)
+        // Frames that had to wait for a missing packet are still written where they belong.
+        const times = yield* packetTimes(result(receipt))
+        assert.deepStrictEqual(
+          times,
+          times.toSorted((a, b) => a - b)
+        )
         const { afterLoss = 0, beforeKeyFrame = 0, incompleteFrame = 0 } = video.dropped
         assert.isAbove(incompleteFrame, 0)
         // A frame whose only packet was lost leaves no trace but the number of its packet.
@@ -450,6 +457,17 @@ describe("compute", () => {
     patience
   )
 })
+
+/** The times of a file's packets, in seconds, in the order in which they lie in the file. */
+const packetTimes = (file: string) =>
+  Effect.sync(() =>
+    execFileSync("ffprobe", ["-v", "error", "-show_entries", "packet=pts_time", "-of", "csv=p=0", file], {
+      encoding: "utf8"
+    })
+      .trim()
+      .split("\n")
+      .map((line) => Number.parseFloat(line))
+  )
 
 /** The same packet with its counters moved, so that they wrap around in the middle. */
 const renumbered = (packet: Uint8Array | undefined, sequence: number, timestamp: number): Uint8Array => {
