@@ -93,6 +93,19 @@ describe("a claim", () => {
       expect((yield* b.directory.claim(room, b.lease)).revision).toBeGreaterThan(0)
     }))
 
+  test("that is carried out late, after it was looked for, leaves no entry behind", () =>
+    Effect.gen(function* () {
+      const { a, b, registry } = yield* twoNodes
+      yield* registry.delayNextWrite("a", 1_500)
+      expect(yield* Effect.flip(a.directory.claim(room, a.lease))).toMatchObject({
+        _tag: "RegistryUnavailable"
+      })
+      yield* TestClock.adjust(1_600)
+      expect((yield* b.directory.lookup(room))?.entry.inc).toBe("inc-a")
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* b.directory.lookup(room)).toBeUndefined()
+    }))
+
   test("that was interrupted leaves no entry behind", () =>
     Effect.gen(function* () {
       const { a, b, registry } = yield* twoNodes

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Semaphore from "effect/Semaphore"
+import { RegistryUnavailable } from "../ActorError.ts"
 import type { Epoch } from "../Address.ts"
 import { decodeDirectoryEntry } from "../DirectoryEntry.ts"
 import type { HeldLease } from "../Lease.ts"
@@ -19,6 +20,8 @@ interface Leftover {
   readonly lease: HeldLease
   /** undefined: whatever this incarnation has there. */
   readonly epoch: Epoch | undefined
+  /** It was not there at the last look. */
+  absent: boolean
 }
 
 export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: RegistryIdentity) {
@@ -35,6 +38,11 @@ export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: 
       Effect.fnUntraced(function* (epochOf) {
         const stored = yield* bucket.get(key)
         const entry = stored && Option.getOrUndefined(decodeDirectoryEntry(stored.value))
+        if (stored === undefined && epoch === undefined && !leftover.absent) {
+          // The write may still wait in the server behind a connection that broke: looked at once more, later.
+          leftover.absent = true
+          return yield* new RegistryUnavailable({ reason: "not there yet" })
+        }
         if (stored === undefined || entry?.inc !== lease.incarnation) return
         const found = epochOf(stored.revision)
         if (epoch !== undefined && epoch.registry === found.registry && epoch.revision !== found.revision)
@@ -52,10 +60,12 @@ export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: 
       Effect.orElseSucceed(() => false)
     )
 
-  yield* Queue.take(later).pipe(
+  yield* Queue.takeAll(later).pipe(
     Effect.tap(() => Effect.sleep(againMs)),
-    Effect.flatMap((key) =>
-      Effect.flatMap(attempt(key), (done) => (done ? Effect.void : Queue.offer(later, key)))
+    Effect.flatMap((keys) =>
+      Effect.forEach(new Set(keys), (key) =>
+        Effect.flatMap(attempt(key), (done) => (done ? Effect.void : Queue.offer(later, key)))
+      )
     ),
     Effect.forever,
     Effect.forkScoped
@@ -65,12 +75,12 @@ export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: 
     /** Whatever this incarnation has there, or will have when a write that is under way is done. Returns at once. */
     abandon: (key: string, lease: HeldLease) =>
       Effect.suspend(() => {
-        pending.set(key, { lease, epoch: undefined })
+        pending.set(key, { lease, epoch: undefined, absent: false })
         return Effect.asVoid(Queue.offer(later, key))
       }),
     /** Removes the key now, or as soon as it can be. */
     remove: Effect.fnUntraced(function* (key: string, lease: HeldLease, epoch: Epoch | undefined) {
-      pending.set(key, { lease, epoch })
+      pending.set(key, { lease, epoch, absent: false })
       if (!(yield* attempt(key))) yield* Queue.offer(later, key)
     }),
     /** The key is wanted again. True if it was to be removed: such a removal may still be on its way. */

@@ -20,6 +20,8 @@ export interface TestRegistry {
   readonly layer: (process: string) => Layer.Layer<Registry>
   /** The next write of this process is done, and its reply lost. */
   readonly loseNextReply: (process: string) => Effect.Effect<void>
+  /** The next write of this process finds the registry unavailable, and is done so much later all the same. */
+  readonly delayNextWrite: (process: string, millis: number) => Effect.Effect<void>
   /** Writes fail at once, and are not done, while reads are answered: a disk that is full. */
   readonly refuseWrites: (refuse: boolean) => Effect.Effect<void>
   /** From now on calls time out; what they would have written is written on `resume`, as after SIGSTOP and SIGCONT. */
@@ -52,6 +54,7 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
   const clock = yield* Clock.Clock
   const stores = new Map<string, Store>()
   const repliesToLose = new Set<string>()
+  const delays = new Map<string, number>()
   let backlog: Array<() => void> | undefined
   let writesRefused = false
   let untold: Array<() => void> | undefined
@@ -115,9 +118,17 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
     })
 
   const callToWrite = (process: string, key: string, run: () => number | undefined) =>
-    Effect.suspend(() =>
-      writesRefused ? new RegistryUnavailable({ reason: "no space left" }) : call(process, run)
-    ).pipe(
+    Effect.suspend((): Effect.Effect<number | undefined, RegistryUnavailable> => {
+      if (writesRefused) return new RegistryUnavailable({ reason: "no space left" })
+      const delayMs = delays.get(process)
+      if (delayMs === undefined) return call(process, run)
+      delays.delete(process)
+      const later = Effect.andThen(Effect.sleep(delayMs), Effect.sync(run))
+      return Effect.andThen(
+        Effect.forkDetach(later),
+        new RegistryUnavailable({ reason: "the connection broke" })
+      )
+    }).pipe(
       Effect.flatMap((revision): Effect.Effect<number, KeyConflict | RegistryUnavailable> => {
         if (repliesToLose.delete(process)) return new RegistryUnavailable({ reason: "the reply was lost" })
         return revision === undefined ? new KeyConflict({ key }) : Effect.succeed(revision)
@@ -172,6 +183,7 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
     connect,
     layer: (process) => Layer.sync(Registry, () => connect(process)),
     loseNextReply: (process) => Effect.sync(() => repliesToLose.add(process)),
+    delayNextWrite: (process, millis) => Effect.sync(() => delays.set(process, millis)),
     refuseWrites: (refuse) =>
       Effect.sync(() => {
         writesRefused = refuse

@@ -1,4 +1,7 @@
 /** Leases and the directory on a real nats-server that is killed, loses its store, or hangs. Lease times are a tenth. */
+import { spawn } from "node:child_process"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -60,6 +63,20 @@ const node = Effect.fnUntraced(function* (server: NatsServer, name: string) {
     connection: Context.get(context, NatsConnection),
     registry: Context.get(context, Registry)
   }
+})
+
+const leaseHolder = Effect.fnUntraced(function* (server: NatsServer) {
+  const words = yield* Queue.unbounded<string>()
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const program = fileURLToPath(new URL("leaseHolder.ts", import.meta.url))
+      const args = [program, server.url, JSON.stringify(times)]
+      return spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] })
+    }),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  createInterface({ input: child.stdout }).on("line", (word) => Queue.offerUnsafe(words, word))
+  return { child, heard: Queue.take(words), ask: () => child.stdin.write("?\n") }
 })
 
 const until = <A, E>(effect: Effect.Effect<A, E>, accept: (a: A) => boolean) =>
@@ -149,6 +166,24 @@ describe("on a real nats-server", () => {
         yield* Effect.sleep(times.ttlMs / 25)
       }
       expect(yield* a.directory.verify(room, a.lease)).toEqual({ _tag: "Mine", epoch })
+    }))
+
+  test("a process that was stopped for longer than its lease knows it at its first look", (server) =>
+    Effect.gen(function* () {
+      const observer = yield* node(server, "observer")
+      const holder = yield* leaseHolder(server)
+      expect(yield* holder.heard).toBe("held")
+      holder.ask()
+      expect(yield* holder.heard).toBe("fresh")
+      holder.child.kill("SIGSTOP")
+      yield* until(observer.leases.isDead("inc-1"), (dead) => dead)
+      holder.ask()
+      holder.child.kill("SIGCONT")
+      expect(yield* holder.heard).toBe("isolated")
+      expect(yield* holder.heard).toBe("resumed")
+      holder.ask()
+      expect(yield* holder.heard).toBe("fresh")
+      yield* until(observer.leases.isDead("inc-1"), (dead) => !dead)
     }))
 
   test("a claim cut off by a server that hangs leaves no entry behind", (server) =>
