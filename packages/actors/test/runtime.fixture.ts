@@ -7,6 +7,7 @@ import type { Definition, Messages, Self } from "../src/index.ts"
 import {
   concurrently,
   define,
+  Epoch,
   makeActorSystem,
   message,
   NodeDraining,
@@ -29,6 +30,7 @@ export const Counter = protocol(
     payload: { id: Schema.String, holds: Schema.optionalKey(Schema.Literals(["serving", "sealing"])) },
     error: Schema.Union([NodeDraining, AlreadySpawned])
   }),
+  message("Hold", { payload: Epoch }),
   message("Bytes", { payload: { bytes: Schema.Uint8Array }, success: Schema.Uint8Array })
 )
 
@@ -80,6 +82,7 @@ export const counter: CounterDefinition = define("counter", Counter, (self: Self
       End: ({ detail }) => self.stop(detail),
       Spawn: ({ holds, id }) =>
         Effect.asVoid(self.spawn(counter, id, probe, holds === undefined ? {} : { holds })),
+      Hold: (epoch) => Effect.sync(() => self.setEpoch(epoch)),
       Bytes: ({ bytes }) => Effect.succeed(bytes.slice().reverse())
     }
   })
