@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 import type { ActorCrashed, AlreadySpawned, NodeDraining } from "./ActorError.ts"
 import type { ActorRef } from "./ActorRef.ts"
 import type { Address, Epoch, Id } from "./Address.ts"
-import type { DrainOutcome, DrainRequest } from "./Drain.ts"
+import type { DrainDeadlines, DrainOutcome, DrainRequest } from "./Drain.ts"
 import type { Holds, Terminated } from "./internal/cell.ts"
 import type { AnyMessage, Handlers, HandlersEnv, Protocol } from "./internal/rpcSeam.ts"
 import type { Cause, NodeState, StateChange } from "./NodeState.ts"
@@ -37,6 +37,8 @@ export interface SpawnOptions {
   readonly capacity?: number
   /** Milliseconds a running handler may go on after a stop. Default 5000. */
   readonly stopGraceMs?: number
+  /** For drains that bring no deadlines of their own. Default: none, a drain lasts as long as the longest child. */
+  readonly deadlines?: DrainDeadlines
 }
 
 /** A child as its parent sees it: a reference, and how its start went. */

@@ -108,7 +108,13 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     definition: Definition<R, Args, E, Env>,
     id: Id,
     args: Args,
-    { capacity = defaultCapacity, holds = "serving", prefer = false, stopGraceMs = 5000 }: SpawnOptions = {}
+    {
+      capacity = defaultCapacity,
+      holds = "serving",
+      prefer = false,
+      stopGraceMs = 5000,
+      deadlines = {}
+    }: SpawnOptions = {}
   ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>> =>
     Effect.contextWith(
       (
@@ -126,7 +132,8 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
           parentScope: parent?.scope ?? scope,
           holds,
           capacity,
-          stopGraceMs
+          stopGraceMs,
+          deadlines
         })
         // The cell knows handlers by name only; their payloads are checked by the contract's codec, or by the caller's types.
         type Start = Effect.Effect<Readonly<Record<string, AnyHandler>>, E, Env>

@@ -58,15 +58,19 @@ export class Drain {
   #asked = false
   #reversible = true
   #evacuated = false
-  #deadlines: DrainDeadlines = {}
+  #deadlines: DrainDeadlines
   #cancelTimer: () => void = () => {}
   #waiting: Array<(outcome: DrainOutcome) => void> = []
   #outcome: DrainOutcome | undefined
   #left: ReadonlyArray<string> | undefined
   readonly #actor: Drained
+  readonly #defaults: DrainDeadlines
 
-  constructor(actor: Drained) {
+  /** `defaults` hold for drains that bring no deadlines of their own. */
+  constructor(actor: Drained, defaults: DrainDeadlines) {
     this.#actor = actor
+    this.#defaults = defaults
+    this.#deadlines = defaults
   }
 
   get state(): NodeState {
@@ -133,7 +137,7 @@ export class Drain {
     this.#cancelTimer()
     this.#asked = false
     this.#evacuated = false
-    this.#deadlines = {}
+    this.#deadlines = this.#defaults
     this.move("life", "Serving", cause)
     this.move("admission", "open", cause)
     this.#complete({ _tag: "Undrained" })

@@ -189,3 +189,19 @@ it.effect("cordoned is placed last, not refused; a drain closes, an undrain open
     ])
   })
 )
+
+it.effect("an actor's own deadlines hold for drains that bring none", () =>
+  Effect.gen(function* () {
+    const bus = yield* TestBus.make()
+    const here = yield* system(bus, "here")
+    const probe = new Probe()
+    const { outcome, ref } = yield* here.spawn(counter, "node", probe, { deadlines: { drainMs: 5000 } })
+    yield* ref.ask("Spawn", { id: "room" })
+    yield* here.system(here.incarnation).ask("Drain", { kind: "counter", id: "node", ...request })
+    const over = yield* Effect.forkChild(outcome)
+    yield* TestClock.adjust(4999)
+    expect(probe.log).not.toContain("release room")
+    yield* TestClock.adjust(1)
+    expect(yield* Fiber.join(over)).toEqual({ _tag: "Evacuated" })
+  })
+)

@@ -32,7 +32,7 @@ export interface MediaNodeArgs {
   readonly folder: IncarnationFolder.IncarnationFolder
   /** Recordings that ended without a receipt, by id, and why. Shared with the program: its exit code depends on it. */
   readonly unfinished: Map<string, string>
-  /** For drains that bring none of their own. */
+  /** What it was spawned with, for its report. */
   readonly deadlines: DrainDeadlines
 }
 
@@ -84,7 +84,13 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       ),
       Effect.forkScoped
     )
-    yield* Effect.forkScoped(Effect.flatMap(lease.superseded, (error) => self.stop(error.message)))
+    // Somebody else is this node now. What was recorded is still finished here: nobody else can.
+    yield* lease.superseded.pipe(
+      Effect.flatMap(({ message }) =>
+        self.drain({ by: "lease", reason: message, reversible: false, evacuate: true, deadlines: {} })
+      ),
+      Effect.forkScoped
+    )
 
     const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {
       for (let live = rooms.get(roomId); live !== undefined; live = rooms.get(roomId)) {

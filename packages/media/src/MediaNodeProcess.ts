@@ -112,24 +112,20 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const { incarnation } = system
     const folder = yield* IncarnationFolder.acquire(dataDir, { incarnation, nodeId })
     const unfinished = new Map<string, string>()
-    const node = yield* system.spawn(mediaNode, nodeId, {
-      lease: initial,
-      folder,
-      unfinished,
-      deadlines: options.deadlines ?? {}
-    })
+    const deadlines = options.deadlines ?? {}
+    const node = yield* system.spawn(
+      mediaNode,
+      nodeId,
+      { lease: initial, folder, unfinished, deadlines },
+      { deadlines }
+    )
     yield* node.started
     yield* serveControl
     yield* Effect.forkScoped(adopt(dataDir, nodeId))
 
     const ended = yield* Deferred.make<NodeEnd>()
     const drain = (call: DrainCall) =>
-      system.drain(nodeKind, nodeId, {
-        reversible: true,
-        evacuate: false,
-        deadlines: options.deadlines ?? {},
-        ...call
-      })
+      system.drain(nodeKind, nodeId, { reversible: true, evacuate: false, deadlines: {}, ...call })
     yield* Effect.forkIn(
       Effect.gen(function* () {
         const { by, detail } = yield* node.ref.terminated

@@ -46,7 +46,10 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     const { folder, media, nodeId, room, roomId } = args
     const recordingId = self.address.id
     const index = yield* ReceiptIndex
-    yield* claimName(self, recordingKind)
+    const over = Deferred.makeUnsafe<string>()
+    const end = (reason: string) => Effect.asVoid(Deferred.succeed(over, reason))
+    // Superseded or not, what was captured is sealed and computed.
+    yield* claimName(self, recordingKind, end)
     const startedAt = yield* Clock.currentTimeMillis
     const partFolder = folder.partFolder(recordingId)
     const journal = yield* JournalWriter.make({
@@ -67,7 +70,6 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     let tracks = 0
     let receipt: Receipt | undefined
     let problem: string | undefined
-    const over = Deferred.makeUnsafe<string>()
 
     const info = (): RecordingInfo => ({
       recordingId,
@@ -129,9 +131,7 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       Effect.forkScoped
     )
 
-    yield* self.watch(room, (ended) =>
-      Deferred.succeed(over, `room ended: ${ended.detail}`).pipe(Effect.asVoid)
-    )
+    yield* self.watch(room, (ended) => end(`room ended: ${ended.detail}`))
     yield* Effect.forkScoped(
       Effect.catch(journal.failed, (error) =>
         Effect.logError(
@@ -143,7 +143,7 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
 
     return {
       Get: () => Effect.sync(info),
-      Stop: ({ reason }) => Effect.map(Deferred.succeed(over, reason), info)
+      Stop: ({ reason }) => Effect.map(end(reason), info)
     }
   })
 )

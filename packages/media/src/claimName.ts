@@ -10,8 +10,12 @@ import * as Stream from "effect/Stream"
 import { Membership } from "./Membership.ts"
 import { Elsewhere } from "./protocol/Common.ts"
 
-/** Ends the actor as superseded, alone, when somebody else took the name while this node could not be seen. */
-export const claimName = Effect.fnUntraced(function* (self: Self, kind: string) {
+/** `onSuperseded` is run when somebody else took the name while this node could not be seen: this actor, alone, has to end. */
+export const claimName = Effect.fnUntraced(function* (
+  self: Self,
+  kind: string,
+  onSuperseded: (detail: string) => Effect.Effect<void>
+) {
   const directory = yield* Directory
   const lease = yield* Membership
   const name = { kind, id: self.address.id }
@@ -41,7 +45,7 @@ export const claimName = Effect.fnUntraced(function* (self: Self, kind: string) 
     Effect.flatMap((verified) => {
       if (verified._tag === "Superseded") {
         epoch = undefined
-        return self.stop(`superseded: node '${verified.by.node}' has the name now`)
+        return onSuperseded(`superseded: node '${verified.by.node}' has the name now`)
       }
       return Effect.sync(() => hold(verified.epoch))
     }),

@@ -17,6 +17,7 @@ import { ActorCrashed, AskTimeout, MailboxFull, NoSuchActor, UnsupportedMessage 
 import type { Address, Epoch } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
+import type { DrainDeadlines } from "../Drain.ts"
 import { Drain } from "../Drain.ts"
 import type { UserMessage } from "../Mailbox.ts"
 import { Mailbox } from "../Mailbox.ts"
@@ -58,6 +59,7 @@ export interface CellOptions {
   readonly capacity: number
   /** Milliseconds a running handler may go on after a stop before it is interrupted. */
   readonly stopGraceMs: number
+  readonly deadlines: DrainDeadlines
 }
 
 // A lane longer than this is worked off in slices, so that sockets and timers get their turn.
@@ -104,24 +106,27 @@ export class Cell {
     this.#context = host.context
     this.#clock = Context.get(host.context, Clock.Clock)
     this.startedAtMs = this.nowMs()
-    this.drain = new Drain({
-      serving: () => this.#childrenThat("serving"),
-      sealing: () => this.#childrenThat("sealing"),
-      endServing: (how) => {
-        for (const child of this.children.values()) {
-          if (child.holds === "serving") child.end(how === "kill" ? "kill" : "parent", "evacuated")
-        }
+    this.drain = new Drain(
+      {
+        serving: () => this.#childrenThat("serving"),
+        sealing: () => this.#childrenThat("sealing"),
+        endServing: (how) => {
+          for (const child of this.children.values()) {
+            if (child.holds === "serving") child.end(how === "kill" ? "kill" : "parent", "evacuated")
+          }
+        },
+        finish: (how, detail) => this.end(how === "kill" ? "kill" : "itself", detail),
+        onChange: (state, change) => {
+          for (const listener of this.stateListeners) listener(state, change)
+        },
+        timer: (ms, fire) => {
+          const fiber = this.#run(Effect.andThen(Effect.sleep(ms), Effect.sync(fire)))
+          return () => fiber.interruptUnsafe()
+        },
+        wallMs: () => this.#clock.currentTimeMillisUnsafe()
       },
-      finish: (how, detail) => this.end(how === "kill" ? "kill" : "itself", detail),
-      onChange: (state, change) => {
-        for (const listener of this.stateListeners) listener(state, change)
-      },
-      timer: (ms, fire) => {
-        const fiber = this.#run(Effect.andThen(Effect.sleep(ms), Effect.sync(fire)))
-        return () => fiber.interruptUnsafe()
-      },
-      wallMs: () => this.#clock.currentTimeMillisUnsafe()
-    })
+      options.deadlines
+    )
     this.name = nameOf(this.address.kind, this.address.id)
     options.parent?.children.set(this.name, this)
     host.cells.set(this.name, this)

@@ -181,14 +181,14 @@ export const controlHandlers: ControlHandlers = {
     Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) => ask("Undrain", { ...target, ...causeOf(input) }))
 }
 
-/** From its owner while it lives, from its receipt afterwards. */
-const recordingInfo = Effect.fnUntraced(function* (recordingId: Id) {
-  const live = yield* recordingRef(recordingId).pipe(
+/** From its owner while it lives, from its receipt afterwards; else whatever the look-up said. */
+const recordingInfo = (recordingId: Id) =>
+  recordingRef(recordingId).pipe(
     Effect.flatMap((ref) => ref.ask("Get", undefined)),
-    Effect.catchTag(["NotFound", "NoSuchActor"], () => Effect.succeed(undefined))
+    Effect.catchTag(["NotFound", "NoSuchActor"], (gone) =>
+      Effect.gen(function* () {
+        const index = yield* ReceiptIndex
+        return (yield* index.find(recordingId)) ?? (yield* gone)
+      })
+    )
   )
-  if (live !== undefined) return live
-  const index = yield* ReceiptIndex
-  const computed = yield* index.find(recordingId)
-  return computed ?? (yield* new NotFound({ entity: recordingKind, id: recordingId }))
-})
