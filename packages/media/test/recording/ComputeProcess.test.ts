@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
@@ -53,6 +54,12 @@ const isAlive = (pid: number): boolean => {
     return false
   }
 }
+
+/** The compute process of `pid` and its ffprobe: it tells of the verification just before it starts that. */
+const untilFamily = (pid: number) =>
+  Effect.sync(() => childrenOf(pid).flatMap((child) => [child, ...childrenOf(child)])).pipe(
+    Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (pids) => pids.length > 1 })
+  )
 
 const untilGone = (pids: ReadonlyArray<number>) =>
   Effect.repeat(
@@ -177,9 +184,7 @@ describe("computing in a process of its own", () => {
           env: { PATH: yield* commands(waiting(go)) }
         })
         yield* node.until((line) => line === "verify")
-        const [child = 0] = childrenOf(node.pid)
-        const family = [child, ...childrenOf(child)]
-        assert.isAbove(family.length, 1)
+        const family = yield* untilFamily(node.pid)
         node.kill("SIGKILL")
         yield* untilGone(family)
 
@@ -201,21 +206,19 @@ describe("computing in a process of its own", () => {
         const { go, part, store } = yield* setUp
         const before = process.env["PATH"]
         process.env["PATH"] = yield* commands(waiting(go))
-        const fiber = yield* Effect.forkChild(
-          computeInChild(part, { computedBy: "n" }).pipe(Effect.provide(RecordingStore.folder(store)))
-        )
-        const family = yield* Effect.sync(() => {
-          const [child] = childrenOf(process.pid)
-          return child === undefined ? [] : [child, ...childrenOf(child)]
-        }).pipe(
-          Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (pids) => pids.length > 1 }),
-          Effect.map(() => childrenOf(process.pid).flatMap((child) => [child, ...childrenOf(child)])),
+        const verifying = yield* Deferred.make<void>()
+        const fiber = yield* computeInChild(part, {
+          computedBy: "n",
+          onProgress: ({ step }) => step === "verify" && Deferred.doneUnsafe(verifying, Effect.void)
+        }).pipe(Effect.provide(RecordingStore.folder(store)), Effect.forkChild)
+        yield* Deferred.await(verifying).pipe(
           Effect.ensuring(
             Effect.sync(() => {
               process.env["PATH"] = before
             })
           )
         )
+        const family = yield* untilFamily(process.pid)
         yield* Fiber.interrupt(fiber)
         yield* untilGone(family)
       }),

@@ -1,5 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as IncarnationFolder from "../../src/recording/IncarnationFolder.ts"
 import { recover } from "../../src/recording/Recovery.ts"
@@ -9,6 +14,13 @@ import { startProgram } from "./processes.ts"
 
 const capture = (dataDir: string, incarnation: string, recordingId: string) =>
   startProgram("test/recording/programs/capture.ts", [dataDir, incarnation, recordingId])
+
+/** How many processes wait for a lock on behalf of this one. */
+const locksWaiting = () =>
+  fs
+    .readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, "utf8")
+    .split(" ")
+    .filter((pid) => pid !== "" && fs.readFileSync(`/proc/${pid}/comm`, "utf8") === "flock\n").length
 
 /** Milliseconds: every test here starts processes, on a machine that may be busy. */
 const patience = 60_000
@@ -47,6 +59,29 @@ describe("an incarnation's folder", () => {
           { concurrency: "unbounded" }
         )
         assert.strictEqual(outcomes.filter((outcome) => outcome._tag === "Success").length, 1)
+      }),
+    patience
+  )
+
+  it.live(
+    "is locked by its name, also when it is removed and made again while somebody waits for it",
+    () =>
+      Effect.gen(function* () {
+        const dataDir = yield* temporaryFolder
+        const folder = path.join(dataDir, "incarnations", "one")
+        const acquire = IncarnationFolder.acquire(dataDir, { incarnation: "one", nodeId: "n" })
+        const cleaner = yield* Scope.make()
+        yield* Scope.provide(acquire, cleaner)
+        const waiting = yield* Effect.forkChild(acquire)
+        yield* Effect.repeat(Effect.sync(locksWaiting), {
+          schedule: Schedule.spaced("10 millis"),
+          until: (count) => count === 1
+        })
+        fs.rmSync(folder, { recursive: true })
+        yield* Scope.close(cleaner, Exit.void)
+        yield* Fiber.join(waiting)
+        const error = yield* Effect.flip(IncarnationFolder.tryAdopt(folder))
+        assert.strictEqual(error._tag, "FolderHeld")
       }),
     patience
   )

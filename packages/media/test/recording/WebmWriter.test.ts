@@ -80,6 +80,7 @@ describe("WebmWriter", () => {
       const hour = 3_600_000
       const frames: ReadonlyArray<Written> = [
         { stream: 1, timeMs: 0, key: true, bytes: 10 },
+        { stream: 1, timeMs: hour, key: true, bytes: 10 },
         { stream: 0, timeMs: 5 * hour, key: true, bytes: 10 },
         { stream: 1, timeMs: 5 * hour - 400, key: true, bytes: 10 },
         { stream: 1, timeMs: 5 * hour - 60_000 + 59_980, key: true, bytes: 10 },
