@@ -9,6 +9,9 @@ import * as Schema from "effect/Schema"
 import type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
 import { initialState, isReversible, transition } from "./NodeState.ts"
 
+/** From 0 on: a clock that was set to less, or to no number, would fire at once. */
+export const Milliseconds = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))
+
 /**
  * How long each phase may last, in milliseconds; absent means for ever.
  *
@@ -17,9 +20,9 @@ import { initialState, isReversible, transition } from "./NodeState.ts"
  * - `sealingMs`     Sealing. When it fires the actor ends with outcome `unsealed`; what is unfinished stays on disk, named.
  */
 export const DrainDeadlines = Schema.Struct({
-  drainMs: Schema.optionalKey(Schema.Number),
-  evacuationMs: Schema.optionalKey(Schema.Number),
-  sealingMs: Schema.optionalKey(Schema.Number)
+  drainMs: Schema.optionalKey(Milliseconds),
+  evacuationMs: Schema.optionalKey(Milliseconds),
+  sealingMs: Schema.optionalKey(Milliseconds)
 })
 export type DrainDeadlines = typeof DrainDeadlines.Type
 

@@ -12,6 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { AskError, MalformedMessage } from "./ActorError.ts"
 import type { Epoch, Incarnation } from "./Address.ts"
+import { flawOf } from "./internal/wellFormed.ts"
 
 /** The largest frame that is sent or read, in bytes: what a nats-server takes by default. */
 export const maxFrameBytes = 1024 * 1024
@@ -29,14 +30,14 @@ const decoder = new Decoder({
 /** Encodes plain data; the bytes are the caller's. Throws on what MessagePack cannot say (a function, a bigint). */
 export const pack = (value: unknown): Uint8Array<ArrayBuffer> => encoder.encode(value)
 
-/** Decodes bytes from anywhere: never throws, whatever they are. */
+/** Decodes bytes from anywhere: never throws, whatever they are, and allocates no more than they are worth. */
 export const unpack = (bytes: Uint8Array): Exit.Exit<unknown, MalformedMessage> => {
+  const flaw = flawOf(bytes)
+  if (flaw !== undefined) return malformed(flaw)
   try {
     return Exit.succeed(decoder.decode(bytes))
   } catch (error) {
-    return Exit.fail(
-      new MalformedMessage({ problem: error instanceof Error ? error.message : String(error) })
-    )
+    return malformed(error instanceof Error ? error.message : String(error))
   }
 }
 

@@ -5,11 +5,15 @@
 import * as Schema from "effect/Schema"
 import { NoSuchActor, UndrainRefused } from "./ActorError.ts"
 import { Id } from "./Address.ts"
-import { DrainDeadlines } from "./Drain.ts"
+import { DrainDeadlines, Milliseconds } from "./Drain.ts"
 import { message, protocol } from "./Protocol.ts"
 
 const target = { kind: Id, id: Id }
-const cause = { by: Schema.String, reason: Schema.String }
+/** Kept in the target's state and told in its reports, which have to fit into one frame. */
+const cause = {
+  by: Schema.String.check(Schema.isMaxLength(256)),
+  reason: Schema.String.check(Schema.isMaxLength(1024))
+}
 
 /** One life's end, as told to far watchers. `by` is open: a later version may know another. */
 export const TerminatedWire = Schema.Struct({ by: Schema.String, detail: Schema.String })
@@ -37,12 +41,12 @@ export const SystemProtocol = protocol(
     error: NoSuchActor
   }),
   message("Stop", {
-    payload: { ...target, detail: Schema.String, kill: Schema.Boolean },
+    payload: { ...target, detail: Schema.String.check(Schema.isMaxLength(1024)), kill: Schema.Boolean },
     error: NoSuchActor
   }),
   /** Answers when the target has ended, or without `terminated` after `holdMs`: then it lives, and the watcher asks again. */
   message("Watch", {
-    payload: { ...target, holdMs: Schema.Number },
+    payload: { ...target, holdMs: Milliseconds },
     success: Schema.Struct({ terminated: Schema.optionalKey(TerminatedWire) }),
     error: NoSuchActor
   })

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import {
   ActorCrashed,
   AskError,
+  MalformedMessage,
   NoSuchActor,
   StaleEpoch,
   UndrainRefused,
@@ -25,6 +26,9 @@ import type { Cell, CellHost } from "./cell.ts"
 import { nameOf } from "./cell.ts"
 import type { Failure, MessageCodec, Payload, Protocol, Success, Tag } from "./rpcSeam.ts"
 import { codecOf } from "./rpcSeam.ts"
+
+/** A watcher that asks for longer is answered earlier, and asks again; what it left behind does not stay for ever. */
+const watchHoldMaxMs = 60_000
 
 export type SystemMessage = typeof SystemProtocol extends Protocol<infer R> ? R : never
 
@@ -46,7 +50,10 @@ const systemHandlers: {
   Watch: (cell, input) =>
     Deferred.await(cell.ended).pipe(
       Effect.map(({ by, detail }) => ({ terminated: { by, detail } })),
-      Effect.timeoutOrElse({ duration: input.holdMs, orElse: () => Effect.succeed({}) })
+      Effect.timeoutOrElse({
+        duration: Math.min(input.holdMs, watchHoldMaxMs),
+        orElse: () => Effect.succeed({})
+      })
     )
 }
 
@@ -79,7 +86,10 @@ export const serveInbound = Effect.fnUntraced(function* (
   const onActorFrame = (frame: Frame) => {
     const request = decodeRequest(frame.data)
     const address = addressOfSubject(frame.subject)
-    if (address === undefined) return
+    if (address === undefined) {
+      host.deadLetters.drop("malformed")
+      return refuse(frame, new MalformedMessage({ problem: "the subject names no actor" }))
+    }
     const { id, kind } = address
     const cell = host.cells.get(nameOf(kind, id))
     if (cell === undefined) {
@@ -96,7 +106,7 @@ export const serveInbound = Effect.fnUntraced(function* (
       return refuse(frame, new StaleEpoch({ kind, id, current: cell.epoch }))
     }
     const codec = codecOf(cell.protocol, tag)
-    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag }))
+    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
     cell.deliver({
       tag,
       payload: () => codec.decodePayload(payload),
@@ -113,7 +123,7 @@ export const serveInbound = Effect.fnUntraced(function* (
     }
     const { payload, tag } = request.value
     const codec = codecOf(SystemProtocol, tag)
-    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag }))
+    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
     const decoded = codec.decodePayload(payload)
     if (Exit.isFailure(decoded)) return frame.respond?.(encodeReply(replyOf(undefined, decoded)))
     const handled = handleSystem(host, options.nodeId, tag as Tag<SystemMessage>, decoded.value as never)
@@ -148,6 +158,6 @@ const bug = (exit: Exit.Exit<unknown, unknown>): Reply => ({
   error: new ActorCrashed({
     kind: "",
     id: "",
-    reason: `BUG: an answer outside the contract: ${String(exit)}`
+    reason: `BUG: an answer outside the contract: ${String(exit).slice(0, 500)}`
   })
 })

@@ -80,11 +80,18 @@ export const codecOf = <R extends AnyMessage>(
 // Contracts are plain data: their schemas need no services. A schema that does would fail here, when first used.
 type Plain = Schema.Codec<unknown, unknown>
 
+/** An error quotes what it was given, and that may be a megabyte. */
+const problemLength = 500
+const malformed = (problem: string) =>
+  new MalformedMessage({
+    problem: problem.length <= problemLength ? problem : `${problem.slice(0, problemLength)}…`
+  })
+
 const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
   const wrap =
     (run: (input: unknown) => Exit.Exit<unknown, Schema.SchemaError>) =>
     (input: unknown): Exit.Exit<unknown, MalformedMessage> =>
-      Exit.mapError(run(input), (error) => new MalformedMessage({ problem: `${rpc._tag}: ${error.message}` }))
+      Exit.mapError(run(input), (error) => malformed(`${rpc._tag}: ${error.message}`))
   const payload = rpc.payloadSchema as Plain
   const success = rpc.successSchema as Plain
   const error = rpc.errorSchema as Plain
