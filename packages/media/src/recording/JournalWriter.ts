@@ -58,7 +58,10 @@ export interface JournalWriter {
   readonly stats: JournalWriterStats
   /** Fails with the first error of a write or sync, and never succeeds. The writer goes on trying all the same. */
   readonly failed: Effect.Effect<never, RecordingStorageError>
-  /** Writes the seal and makes all durable. Idempotent: one outcome for all callers, the first reason counts. */
+  /**
+   * Ends the capture, writes the seal and makes all durable. Idempotent: one outcome for all callers, the first reason counts.
+   * After a failure the capture stays ended and sealing may be tried again.
+   */
   readonly seal: (
     reason: string
   ) => Effect.Effect<SealedJournal, RecordingStorageError | RecordingFileInvalid | UnsupportedFormat>
@@ -81,6 +84,10 @@ export const make = Effect.fnUntraced(function* (
   const stats = { packets: 0, bytes: 0, gaps: 0, lostPackets: 0 }
   /** Set before the descriptor is closed: nothing may be written to a number that another file may have by then. */
   let closed = false
+  /** The reason of the first seal: from then on nothing is captured. */
+  let ended: string | undefined
+  let sealWritten = false
+  let lastError: RecordingStorageError | undefined
   let dirty = false
   /** Packets lost since the last gap record, and why. */
   let untold = { packets: 0, reason: "" }
@@ -102,6 +109,7 @@ export const make = Effect.fnUntraced(function* (
   const scratch = Buffer.allocUnsafeSlow(recordHeaderBytes + 65_536)
 
   const tell = (error: RecordingStorageError): void => {
+    lastError = error
     Deferred.doneUnsafe(failure, Effect.fail(error))
   }
 
@@ -189,38 +197,45 @@ export const make = Effect.fnUntraced(function* (
     Effect.forkScoped
   )
 
-  let sealing:
-    | Deferred.Deferred<SealedJournal, RecordingStorageError | RecordingFileInvalid | UnsupportedFormat>
-    | undefined
-  const seal = (reason: string) =>
+  const writeSeal = Effect.fnUntraced(function* (reason: string) {
+    sealWritten ||= append(recordType.seal, 0, encodeMap({ reason }))
+    if (!sealWritten) return yield* lastError ?? Deferred.await(failure)
+    yield* attempt("sync", file, () => fdatasync(fd))
+    yield* setManifestState(folder, "Sealing")
+    return { folder, reason, stats: { ...stats } }
+  })
+  let sealing: Deferred.Deferred<SealedJournal, Effect.Error<ReturnType<typeof writeSeal>>> | undefined
+  const seal: JournalWriter["seal"] = (reason) =>
     Effect.suspend(() => {
       if (sealing !== undefined) return Deferred.await(sealing)
       const outcome = (sealing = Deferred.makeUnsafe())
-      const refused = append(recordType.seal, 0, encodeMap({ reason })) ? undefined : "refused"
-      const final = { ...stats }
-      closed = true
-      return Effect.gen(function* () {
-        yield* attempt("sync", file, () => fdatasync(fd))
-        if (refused !== undefined) return yield* Deferred.await(failure)
-        yield* setManifestState(folder, "Sealing")
-        return { folder, reason, stats: final }
-      }).pipe(Deferred.into(outcome), Effect.andThen(Deferred.await(outcome)), Effect.uninterruptible)
+      ended ??= reason
+      return writeSeal(ended).pipe(
+        Effect.tapError(() =>
+          Effect.sync(() => {
+            sealing = undefined
+          })
+        ),
+        Deferred.into(outcome),
+        Effect.andThen(Deferred.await(outcome)),
+        Effect.uninterruptible
+      )
     })
 
   return {
     track: (info) => {
       lastTrack += 1
-      append(recordType.track, lastTrack, encodeMap(info))
+      if (ended === undefined) append(recordType.track, lastTrack, encodeMap(info))
       return lastTrack
     },
     rtp: (track, packet) => {
-      if (append(recordType.rtp, track, packet)) stats.packets += 1
+      if (ended === undefined && append(recordType.rtp, track, packet)) stats.packets += 1
     },
     senderReport: (track, report) => {
-      append(recordType.senderReport, track, encodeMap(report))
+      if (ended === undefined) append(recordType.senderReport, track, encodeMap(report))
     },
     endTrack: (track) => {
-      append(recordType.trackEnd, track, new Uint8Array(0))
+      if (ended === undefined) append(recordType.trackEnd, track, new Uint8Array(0))
     },
     get stats() {
       return { ...stats }

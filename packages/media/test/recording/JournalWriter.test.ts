@@ -90,6 +90,26 @@ describe("JournalWriter", () => {
       assert.strictEqual(stats.damaged, 0)
     })
   )
+
+  it.live("ends the capture when it cannot be sealed, and is sealed when there is room again", () =>
+    Effect.gen(function* () {
+      const folder = path.join(yield* temporaryFolder, "rec")
+      const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
+      const audio = writer.track(opusTrack())
+      const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
+      writer.rtp(audio, new Uint8Array(100))
+      const error = yield* Effect.flip(writer.seal("stopped"))
+      restore()
+      assert.strictEqual(error.message.includes("ENOSPC"), true)
+      writer.rtp(audio, new Uint8Array(100))
+      const sealed = yield* writer.seal("again")
+      assert.strictEqual(sealed.reason, "stopped")
+      assert.deepStrictEqual(
+        (yield* readAll(folder)).records.map((record) => record._tag),
+        ["Anchor", "Track", "Gap", "Seal"]
+      )
+    })
+  )
 })
 
 /** Makes node:fs refuse writes as a full disk does: some bytes are taken, then the error comes. */
