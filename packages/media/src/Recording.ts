@@ -38,8 +38,8 @@ export interface RecordingArgs {
   readonly unfinished: (problem: string) => void
 }
 
-/** A compute process that was killed or crashed is started again: three times, 1 s, 2 s, 4 s apart. Adoption tries again later. */
-const computeAgain = Schedule.upTo(Schedule.exponential("1 second"), { times: 3 })
+/** A full disk, or a compute process that was killed, is tried again: three times, 1 s, 2 s, 4 s apart. A later start tries anew. */
+const again = Schedule.upTo(Schedule.exponential("1 second"), { times: 3 })
 
 export const recording = define(recordingKind, RecordingProtocol, (self: Self, args: RecordingArgs) =>
   Effect.gen(function* () {
@@ -105,10 +105,10 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       state = "Sealing"
       // Waits for what the worker has taken before, so that nothing that reached the node is missed.
       yield* Scope.close(captures, Exit.void)
-      yield* journal.seal(reason)
+      yield* Effect.retry(journal.seal(reason), { schedule: again, while: (error) => error.retry === "safe" })
       receipt = yield* args.computing
         .withPermit(computeInChild(partFolder, { computedBy: nodeId }))
-        .pipe(Effect.retry({ schedule: computeAgain, while: (error) => error.retry === "safe" }))
+        .pipe(Effect.retry({ schedule: again, while: (error) => error.retry === "safe" }))
       yield* index.publish(receipt)
       state = "Computed"
       yield* self.stop("computed")
