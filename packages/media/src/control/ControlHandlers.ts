@@ -125,7 +125,7 @@ export const controlHandlers: ControlHandlers = {
     recordingRef(recordingId).pipe(
       Effect.flatMap((ref) => ref.ask("Stop", { reason })),
       // It may be over already: then its receipt says so.
-      Effect.catchTag(["NotFound", "NoSuchActor"], () => recordingInfo(recordingId))
+      Effect.catchTag(ownerIsSilent, receiptOr(recordingId))
     ),
   "recording.get": ({ recordingId }) => recordingInfo(recordingId),
   "recording.list": () =>
@@ -181,14 +181,24 @@ export const controlHandlers: ControlHandlers = {
     Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) => ask("Undrain", { ...target, ...causeOf(input) }))
 }
 
-/** From its owner while it lives, from its receipt afterwards; else whatever the look-up said. */
+/**
+ * Its owner does not live, or does not answer. A killed owner's work may be computed by a later start long before anybody may call
+ * that owner dead.
+ */
+const ownerIsSilent = ["NotFound", "NoSuchActor", "NodeUnreachable", "AskTimeout"] as const
+
+/** The recording as its receipt has it; without one, whatever the look-up said. */
+const receiptOr =
+  (recordingId: Id) =>
+  <E>(silent: E) =>
+    Effect.gen(function* () {
+      const index = yield* ReceiptIndex
+      return (yield* index.find(recordingId)) ?? (yield* Effect.fail(silent))
+    })
+
+/** From its owner while it answers, from its receipt otherwise. */
 const recordingInfo = (recordingId: Id) =>
   recordingRef(recordingId).pipe(
     Effect.flatMap((ref) => ref.ask("Get", undefined)),
-    Effect.catchTag(["NotFound", "NoSuchActor"], (gone) =>
-      Effect.gen(function* () {
-        const index = yield* ReceiptIndex
-        return (yield* index.find(recordingId)) ?? (yield* gone)
-      })
-    )
+    Effect.catchTag(ownerIsSilent, receiptOr(recordingId))
   )
