@@ -24,8 +24,12 @@ export const ebbNodeProgram = join(import.meta.dirname, "../../packages/media/sr
 /** One worker: a test's node has a room or two. */
 export const ebbNodeArgs = ({ args = [], cluster, dataDir, nats, nodeId }: EbbNodeOptions) => [
   ebbNodeProgram,
-  ...["--node-id", nodeId, "--cluster", cluster, "--nats", nats, "--data-dir", dataDir],
-  ...["--workers", "1", ...args]
+  `--node-id=${nodeId}`,
+  `--cluster=${cluster}`,
+  `--nats=${nats}`,
+  `--data-dir=${dataDir}`,
+  "--workers=1",
+  ...args
 ]
 
 export const startEbbNode = Effect.fnUntraced(function* (options: EbbNodeOptions) {

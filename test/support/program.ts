@@ -21,6 +21,8 @@ export interface Program {
   /** Waits for a line, said already or yet to come. Dies with all it said when it ends without. */
   readonly says: (words: RegExp) => Effect.Effect<string>
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
+  /** Into its standard input, which there is only when asked for. */
+  readonly types: (text: string) => Effect.Effect<void>
   /** To its whole group, which is its own when it was started so. */
   readonly signalGroup: (name: NodeJS.Signals) => Effect.Effect<void>
   readonly isRunning: () => boolean
@@ -31,6 +33,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** A session and group of its own. Default false. */
   readonly ownGroup?: boolean
+  /** Something to type into. Default false: its standard input is empty. */
+  readonly input?: boolean
 }
 
 export const startProgram = Effect.fnUntraced(function* (
@@ -48,11 +52,12 @@ export const startProgram = Effect.fnUntraced(function* (
   const child = yield* Effect.acquireRelease(
     Effect.callback<ChildProcess>((resume) => {
       const started = spawn("setpriv", ["--pdeathsig", "KILL", command, ...args], {
-        stdio: ["ignore", "pipe", "pipe"],
+        stdio: [options.input === true ? "pipe" : "ignore", "pipe", "pipe"],
         detached: options.ownGroup ?? false,
         env: { ...process.env, ...options.env }
       })
       for (const output of [started.stdout, started.stderr]) {
+        if (output === null) continue
         createInterface({ input: output }).on("line", (line) => {
           lines.push(line)
           told()
@@ -97,6 +102,7 @@ export const startProgram = Effect.fnUntraced(function* (
         (found) => (typeof found === "string" ? Effect.succeed(found) : Effect.die(found))
       ),
     signal: (name) => Effect.sync(() => void child.kill(name)),
+    types: (text) => Effect.sync(() => void child.stdin?.write(text)),
     signalGroup: (name) => Effect.sync(() => void process.kill(-pid, name)),
     isRunning: () => exit === undefined,
     exited: waitFor(() => exit)
