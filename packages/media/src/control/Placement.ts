@@ -17,13 +17,16 @@ const candidateTimeoutMs = 1500
 /** After that the caller is told what was found last. Below the 5 s that an asker waits by default. */
 const budgetMs = 4500
 
-/** Open nodes first, then cordoned ones, then (with `prefer`) draining ones; in each class two are drawn and the emptier goes first. */
-export const candidates = Effect.fnUntraced(function* (nodes: ReadonlyArray<NodeLease>, prefer: boolean) {
+/**
+ * Open nodes first, then cordoned ones, then draining ones: these refuse, unless they are told `prefer` or have just been undrained. In
+ * each class two are drawn and the emptier goes first.
+ */
+export const candidates = Effect.fnUntraced(function* (nodes: ReadonlyArray<NodeLease>) {
   const serving = nodes.filter(({ life }) => life === "Serving")
   const classes = [
     serving.filter(({ admission }) => admission === "open"),
-    serving.filter(({ admission }) => admission === "cordoned"),
-    prefer ? nodes.filter(({ life }) => life === "Draining" || life === "Evacuating") : []
+    serving.filter(({ admission }) => admission !== "open"),
+    nodes.filter(({ life }) => life === "Draining" || life === "Evacuating")
   ]
   const ordered: Array<NodeLease> = []
   for (const each of classes) {
@@ -80,22 +83,31 @@ export const placeRoom = Effect.fnUntraced(function* (input: {
       continue
     }
     const nodes = yield* leases.current
-    const inOrder = yield* candidates(nodes, input.admission === "prefer")
-    let asked = false
-    for (const node of inOrder) {
+    const drains = new Set<Id>()
+    let undecided: typeof last
+    for (const node of yield* candidates(nodes)) {
       if ((yield* leftMs) <= 0) break
-      asked = true
       const there = yield* Effect.result(ask(node))
       if (there._tag === "Success") return there.success
-      last = there.failure
+      if (there.failure._tag === "NodeDraining") {
+        drains.add(node.inc)
+        continue
+      }
+      undecided = there.failure
       if (there.failure._tag === "Elsewhere") break
       if (!tryElsewhere.has(there.failure._tag)) return yield* there.failure
     }
-    if (!asked || last?._tag === "NodeDraining") {
+    if (undecided === undefined) {
       return yield* new NoNodeAdmits({
-        nodes: nodes.map(({ admission, life, node }) => ({ nodeId: node, life, admission }))
+        nodes: nodes.map(({ admission, inc, life, node }) =>
+          // What it says itself is later than what its lease says.
+          drains.has(inc)
+            ? { nodeId: node, life: life === "Serving" ? "Draining" : life, admission: "closed" }
+            : { nodeId: node, life, admission }
+        )
       })
     }
+    last = undecided
     yield* Effect.sleep(50)
   }
   return yield* last ?? new NoNodeAdmits({ nodes: [] })
