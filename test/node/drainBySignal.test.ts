@@ -105,7 +105,7 @@ describe.each(ways)("$how", ({ start, stop }) => {
         })
         const nodes = yield* until(call("node.list", undefined), ({ nodes }) => nodes.length === 1)
         expect(nodes.nodes[0]?.nodeId).toBe("b")
-        expect(yield* call("room.list", undefined)).toEqual({
+        expect(yield* call("room.list", {})).toEqual({
           rooms: [{ roomId: "another", nodeId: "b", lost: false }]
         })
         expect(b.isRunning()).toBe(true)
