@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { hostname } from "node:os"
 import * as path from "node:path"
 import { adopt } from "./Adoption.ts"
@@ -121,6 +122,11 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     )
     yield* node.started
     yield* serveControl
+    // It serves when others place rooms here: they know it by its lease, which follows the state.
+    yield* leases.changes.pipe(
+      Stream.filter((nodes) => nodes.some(({ inc, life }) => inc === incarnation && life !== "Starting")),
+      Stream.runHead
+    )
     yield* Effect.forkScoped(adopt(dataDir, nodeId))
 
     const ended = yield* Deferred.make<NodeEnd>()

@@ -66,15 +66,19 @@ export const controlHandlers: ControlHandlers = {
       roomId,
       Effect.flatMap(roomRef(roomId), (ref) => ref.ask("Get", undefined))
     ),
-  "room.list": () =>
+  "room.list": (input) =>
     Effect.gen(function* () {
       const directory = yield* Directory
       const leases = yield* Leases
-      const entries = yield* directory.list(roomKind)
-      const rooms = yield* Effect.forEach(entries, ({ entry }) =>
-        Effect.map(leases.isDead(entry.inc), (lost) => ({ roomId: entry.id, nodeId: entry.node, lost }))
-      )
-      return { rooms }
+      const entries = new Map((yield* directory.list(roomKind)).map(({ entry }) => [entry.id, entry]))
+      const { ids, next } = pageOf(entries.keys(), input)
+      const asked = yield* Effect.forEach(ids, (id) => {
+        const entry = entries.get(id)
+        return entry === undefined
+          ? Effect.undefined
+          : Effect.map(leases.isDead(entry.inc), (lost) => ({ roomId: id, nodeId: entry.node, lost }))
+      })
+      return { rooms: asked.filter((room) => room !== undefined), ...next }
     }),
   "room.close": ({ reason = "asked for", roomId }) =>
     asRoom(
@@ -128,21 +132,24 @@ export const controlHandlers: ControlHandlers = {
       Effect.catchTag(ownerIsSilent, receiptOr(recordingId))
     ),
   "recording.get": ({ recordingId }) => recordingInfo(recordingId),
-  "recording.list": () =>
+  "recording.list": (input) =>
     Effect.gen(function* () {
       const directory = yield* Directory
       const index = yield* ReceiptIndex
-      const live = yield* directory.list(recordingKind)
+      const live = new Set((yield* directory.list(recordingKind)).map(({ entry }) => entry.id))
+      const computed = new Map((yield* index.list).map((info) => [info.recordingId, info]))
+      const { ids, next } = pageOf([...live, ...computed.keys()], input)
       const asked = yield* Effect.forEach(
-        live,
-        ({ entry }) => Effect.catch(recordingInfo(entry.id), () => Effect.succeed(undefined)),
+        ids,
+        (id) => {
+          const known = computed.get(id)
+          return known === undefined
+            ? Effect.orElseSucceed(recordingInfo(id), () => undefined)
+            : Effect.succeed(known)
+        },
         { concurrency: 16 }
       )
-      const computed = yield* index.list
-      const byId = new Map(
-        [...asked.filter((info) => info !== undefined), ...computed].map((info) => [info.recordingId, info])
-      )
-      return { recordings: [...byId.values()].toSorted((a, b) => a.startedAt - b.startedAt) }
+      return { recordings: asked.filter((info) => info !== undefined), ...next }
     }),
   "node.list": () =>
     Effect.gen(function* () {
@@ -179,6 +186,18 @@ export const controlHandlers: ControlHandlers = {
     ),
   "node.undrain": ({ nodeId, ...input }) =>
     Effect.flatMap(nodeSystem(nodeId), ({ ask, target }) => ask("Undrain", { ...target, ...causeOf(input) }))
+}
+
+const pageLimit = 500
+
+/** One page of ids, in their order; `next` when there are more. */
+const pageOf = (
+  all: Iterable<Id>,
+  { after, limit = pageLimit }: { readonly after?: Id; readonly limit?: number }
+) => {
+  const ids = [...new Set(all)].filter((id) => after === undefined || id > after).toSorted()
+  const last = ids[limit - 1]
+  return { ids: ids.slice(0, limit), next: ids.length > limit && last !== undefined ? { next: last } : {} }
 }
 
 /**

@@ -2,17 +2,31 @@
  * NATS control commands onto handlers: one subscription in the queue group of all nodes, so that any live node answers any command.
  *
  * Guarantees: every request gets one reply, `{ok}` or `{error}`, whatever bytes it brings; bounded work in flight; at its end it stops
- * listening first and then waits for what it has begun.
+ * listening first and then waits for what it has begun. A process that was stopped for long changes nothing with the commands that it finds
+ * waiting: whoever sent them has sent them again.
  */
 import type { Frame, Tag } from "@ebb/actors"
-import { ActorSystem, codecOf, MailboxFull, pack, Transport, unpack, UnsupportedMessage } from "@ebb/actors"
+import {
+  ActorCrashed,
+  ActorSystem,
+  codecOf,
+  MailboxFull,
+  MalformedMessage,
+  maxFrameBytes,
+  pack,
+  Transport,
+  unpack,
+  UnsupportedMessage
+} from "@ebb/actors"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { Membership } from "../Membership.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
-import { ControlError, ControlProtocol } from "../protocol/Control.ts"
+import { AnswerTooLarge, ControlError, ControlProtocol } from "../protocol/Control.ts"
 import type { ControlServices } from "./ControlHandlers.ts"
 import { controlHandlers } from "./ControlHandlers.ts"
 
@@ -21,7 +35,24 @@ const capacity = 1024
 /** How long the end waits for commands that were begun, in milliseconds. */
 const finishMs = 5000
 
+/** What changes nothing is answered by a node that is cut off from the registry, too, as far as it can. */
+const reading: ReadonlySet<Tag<ControlMessage>> = new Set([
+  "room.get",
+  "room.list",
+  "recording.get",
+  "recording.list",
+  "node.list",
+  "node.status"
+] as const)
+
 const encodeError = Schema.encodeUnknownExit(ControlError)
+
+/** No command takes bytes; a schema whose fields may all be left out would take them for an empty map. */
+const isPlainMap = (value: unknown): value is object =>
+  Predicate.isObject(value) &&
+  !(value instanceof Uint8Array) &&
+  !Array.isArray(value) &&
+  !Object.values(value).some((field) => field instanceof Uint8Array)
 
 const isCommand = (text: string): text is Tag<ControlMessage> => Object.hasOwn(controlHandlers, text)
 
@@ -29,6 +60,7 @@ const isCommand = (text: string): text is Tag<ControlMessage> => Object.hasOwn(c
 export const serveControl = Effect.gen(function* () {
   const system = yield* ActorSystem
   const transport = yield* Transport
+  const lease = yield* Membership
   const fibers = yield* FiberSet.make<void>()
   const run = yield* FiberSet.runtime(fibers)<ControlServices>()
   const prefix = system.subjects.control("")
@@ -39,15 +71,21 @@ export const serveControl = Effect.gen(function* () {
     const codec = codecOf(ControlProtocol, command)
     if (codec === undefined || !isCommand(command))
       return new UnsupportedMessage({ tag: command.slice(0, 64) })
-    const bytes = unpack(frame.data)
     // An empty request is a command without fields.
-    const payload = frame.data.length === 0 ? Exit.succeed({}) : bytes
+    const payload = frame.data.length === 0 ? Exit.succeed({}) : unpack(frame.data)
     const handler = controlHandlers[command] as (
       input: unknown
     ) => Effect.Effect<unknown, unknown, ControlServices>
-    return Effect.flatMap(payload, (given) =>
-      Effect.flatMap(codec.decodePayload(codec.takesNothing ? undefined : given), handler)
-    ).pipe(Effect.flatMap(codec.encodeSuccess))
+    return payload.pipe(
+      Effect.filterOrFail(
+        isPlainMap,
+        () => new MalformedMessage({ problem: `${command} wants a map, and no bytes in it` })
+      ),
+      Effect.flatMap((given) => codec.decodePayload(codec.takesNothing ? undefined : given)),
+      Effect.tap(() => (reading.has(command) ? Effect.void : lease.assertFresh)),
+      Effect.flatMap(handler),
+      Effect.flatMap(codec.encodeSuccess)
+    )
   }
 
   const answer = (frame: Frame) =>
@@ -85,14 +123,18 @@ export const serveControl = Effect.gen(function* () {
 })
 
 const replyOf = (exit: Exit.Exit<unknown, unknown>): Uint8Array => {
-  if (Exit.isSuccess(exit)) return pack({ ok: exit.value ?? {} })
+  if (Exit.isSuccess(exit)) {
+    const reply = pack({ ok: exit.value ?? {} })
+    return reply.length <= maxFrameBytes
+      ? reply
+      : replyOf(Exit.fail(new AnswerTooLarge({ bytes: reply.length, maxBytes: maxFrameBytes })))
+  }
   const error = Cause.squash(exit.cause)
   const encoded = encodeError(error)
   if (Exit.isSuccess(encoded)) {
     const { message, retry } = error as ControlError
     return pack({ error: { ...encoded.value, message, retry } })
   }
-  return pack({
-    error: { _tag: "Bug", message: "the node failed at it; its log says how", retry: "unknown" }
-  })
+  const reason = "the node failed at it; its log says how"
+  return replyOf(Exit.fail(new ActorCrashed({ kind: "control", id: "", reason })))
 }

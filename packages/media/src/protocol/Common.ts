@@ -72,6 +72,9 @@ export const ClaimError = Schema.Union([Elsewhere, NodeIsolated, RegistryUnavail
 /** What taking something new onto a node may fail with. */
 export const AdmissionError = Schema.Union([NodeDraining, ...ClaimError.members, Conflict, MediaUnavailable])
 
+/** A person's words about why: kept in states, journals and reports, which have to fit into one answer. */
+export const Reason = Schema.String.check(Schema.isMaxLength(1024))
+
 /** Milliseconds since 1970, wall clock. */
 export const WallMs = Schema.Number
 /** Milliseconds. */

@@ -31,6 +31,7 @@ import {
   MediaRefused,
   MediaUnavailable,
   NotFound,
+  Reason,
   StorageUnavailable,
   WallMs
 } from "./Common.ts"
@@ -48,6 +49,17 @@ export class NoNodeAdmits extends Schema.TaggedError<NoNodeAdmits>()("NoNodeAdmi
       .map(({ admission, life, nodeId }) => `${nodeId} is ${life}, ${admission}`)
       .join("; ")
     return `no node takes a new room: ${nodes === "" ? "no node is alive" : nodes}`
+  }
+}
+
+/** Never retry as it is: the answer does not fit into a frame. Ask for a smaller page. */
+export class AnswerTooLarge extends Schema.TaggedError<AnswerTooLarge>()("AnswerTooLarge", {
+  bytes: Schema.Int,
+  maxBytes: Schema.Int
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the answer has ${this.bytes} bytes, and ${this.maxBytes} can be sent`
   }
 }
 
@@ -71,6 +83,7 @@ export const ControlError = Schema.Union([
   NotFound,
   MediaRefused,
   UndrainRefused,
+  AnswerTooLarge,
   // Outcome unknown: creates may be sent again, because they are idempotent by their id.
   AskTimeout,
   ActorCrashed,
@@ -96,15 +109,25 @@ export type NodeSummary = typeof NodeSummary.Type
 
 /** One line of `room.list`. `lost`: its node is dead, and nobody has created it again. */
 export const RoomSummary = Schema.Struct({ roomId: Id, nodeId: Id, lost: Schema.Boolean })
+export type RoomSummary = typeof RoomSummary.Type
 
 const room = { roomId: Id }
 const recording = { recordingId: Id }
 const node = { nodeId: Id }
 const cause = {
   /** Who asks, and why: kept in the node's state. */
-  by: Schema.optionalKey(Schema.String),
-  reason: Schema.optionalKey(Schema.String)
+  by: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))),
+  reason: Schema.optionalKey(Reason)
 }
+/** Lists come in pages, by id. */
+const page = {
+  /** The `next` of the page before; absent for the first page. */
+  after: Schema.optionalKey(Id),
+  /** At most so many. Default 500. */
+  limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 })))
+}
+/** Present when there is more. */
+const next = { next: Schema.optionalKey(Id) }
 const error = ControlError
 
 export const ControlProtocol = protocol(
@@ -119,8 +142,12 @@ export const ControlProtocol = protocol(
     error
   }),
   message("room.get", { payload: room, success: RoomInfo, error }),
-  message("room.list", { success: Schema.Struct({ rooms: Schema.Array(RoomSummary) }), error }),
-  message("room.close", { payload: { ...room, reason: Schema.optionalKey(Schema.String) }, error }),
+  message("room.list", {
+    payload: page,
+    success: Schema.Struct({ rooms: Schema.Array(RoomSummary), ...next }),
+    error
+  }),
+  message("room.close", { payload: { ...room, reason: Schema.optionalKey(Reason) }, error }),
   message("producer.add", { payload: { ...room, ...AddProducer.fields }, success: Producer, error }),
   message("producer.close", { payload: { ...room, producerId: Id }, error }),
   message("consumer.add", { payload: { ...room, ...AddConsumer.fields }, success: Consumer, error }),
@@ -131,12 +158,16 @@ export const ControlProtocol = protocol(
     error
   }),
   message("recording.stop", {
-    payload: { ...recording, reason: Schema.optionalKey(Schema.String) },
+    payload: { ...recording, reason: Schema.optionalKey(Reason) },
     success: RecordingInfo,
     error
   }),
   message("recording.get", { payload: recording, success: RecordingInfo, error }),
-  message("recording.list", { success: Schema.Struct({ recordings: Schema.Array(RecordingInfo) }), error }),
+  message("recording.list", {
+    payload: page,
+    success: Schema.Struct({ recordings: Schema.Array(RecordingInfo), ...next }),
+    error
+  }),
   message("node.list", { success: Schema.Struct({ nodes: Schema.Array(NodeSummary) }), error }),
   message("node.status", { payload: node, success: NodeReport, error }),
   message("node.cordon", {

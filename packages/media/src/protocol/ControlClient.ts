@@ -2,8 +2,9 @@
  * A control client: what a backend in TypeScript, the command line and the deployer use. Knows no node by name; sends again, by itself, what
  * is safe or idempotent to send again, until its time is over.
  */
-import type { Failure, Input, Success, Tag, TransportError } from "@ebb/actors"
+import type { Failure, Id, Input, Success, Tag, TransportError } from "@ebb/actors"
 import {
+  ActorCrashed,
   AskTimeout,
   codecOf,
   MalformedMessage,
@@ -16,8 +17,9 @@ import {
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
-import type { ControlError, ControlMessage } from "./Control.ts"
+import type { ControlError, ControlMessage, RoomSummary } from "./Control.ts"
 import { ControlProtocol } from "./Control.ts"
+import type { RecordingInfo } from "./Recording.ts"
 
 export interface CallOptions {
   /** Milliseconds for one try. Default 5000. */
@@ -32,12 +34,22 @@ export interface ControlClient {
     input: Input<ControlMessage, T>,
     options?: CallOptions
   ) => Effect.Effect<Success<ControlMessage, T>, Failure<ControlMessage, T>>
+  /** Every page of `room.list`: what was there all the while, and perhaps what came or went meanwhile. */
+  readonly rooms: Effect.Effect<ReadonlyArray<RoomSummary>, ControlError>
+  /** Every page of `recording.list`. */
+  readonly recordings: Effect.Effect<ReadonlyArray<RecordingInfo>, ControlError>
 }
 
 /** All commands may be sent twice: creates are idempotent by their id, and the others set a state or read it. */
 const isWorthRetrying = (error: ControlError): boolean => error.retry !== "never"
 
 const pause = Schedule.jittered(Schedule.spaced("200 millis"))
+
+/**
+ * Milliseconds without an answer after which another node is asked as well, while the first is still listened to: it may be stopped, and
+ * NATS would still give it every so many commands.
+ */
+const askAnotherMs = 1500
 
 /** A client of the cluster `cluster` on the connection of this process. */
 export const makeControlClient = Effect.fnUntraced(function* (cluster: string) {
@@ -64,23 +76,79 @@ export const makeControlClient = Effect.fnUntraced(function* (cluster: string) {
         if (!Predicate.hasProperty(reply, "error")) {
           return Effect.fail(new MalformedMessage({ problem: "a reply has 'ok' or 'error'" }))
         }
-        return Effect.flatMap(codec.decodeError(reply.error), (error) => Effect.fail(error as ControlError))
+        return codec.decodeError(reply.error).pipe(
+          Effect.catch((problem) => Effect.succeed(unknownError(reply.error, command) ?? problem)),
+          Effect.flatMap((error) => Effect.fail(error as ControlError))
+        )
       })
     )
   }
 
+  const tried = (
+    command: Tag<ControlMessage>,
+    input: unknown,
+    timeoutMs: number
+  ): Effect.Effect<unknown, ControlError> =>
+    timeoutMs <= askAnotherMs
+      ? once(command, input, timeoutMs)
+      : Effect.raceFirst(
+          once(command, input, timeoutMs),
+          Effect.delay(
+            Effect.suspend(() => tried(command, input, timeoutMs - askAnotherMs)),
+            askAnotherMs
+          )
+        )
+
   const call = (command: Tag<ControlMessage>, input: unknown, options: CallOptions = {}) => {
     const { retryForMs = 30_000, timeoutMs = 5000 } = options
-    const sent = once(command, input, timeoutMs)
     return retryForMs === 0
-      ? sent
-      : Effect.retry(sent, {
+      ? once(command, input, timeoutMs)
+      : Effect.retry(tried(command, input, timeoutMs), {
           schedule: Schedule.upTo(pause, { duration: retryForMs }),
           while: isWorthRetrying
         })
   }
-  return { call } as ControlClient
+  const client = { call } as Pick<ControlClient, "call">
+  return {
+    ...client,
+    rooms: everyPage(
+      (from) => client.call("room.list", from),
+      ({ rooms }) => rooms
+    ),
+    recordings: everyPage(
+      (from) => client.call("recording.list", from),
+      ({ recordings }) => recordings
+    )
+  } satisfies ControlClient
 })
+
+const everyPage = Effect.fnUntraced(function* <Page extends { readonly next?: Id }, A>(
+  ask: (from: { readonly after?: Id }) => Effect.Effect<Page, ControlError>,
+  itemsOf: (page: Page) => ReadonlyArray<A>
+) {
+  const items: Array<A> = []
+  let page = yield* ask({})
+  items.push(...itemsOf(page))
+  while (page.next !== undefined) {
+    page = yield* ask({ after: page.next })
+    items.push(...itemsOf(page))
+  }
+  return items
+})
+
+/** An error that only a later version knows, as one of the same kind. */
+const unknownError = (error: unknown, command: string): ControlError | undefined => {
+  if (!Predicate.hasProperty(error, "_tag") || !Predicate.hasProperty(error, "retry")) return undefined
+  const reason = Predicate.hasProperty(error, "message") ? String(error.message) : String(error._tag)
+  switch (error.retry) {
+    case "safe":
+      return new NodeUnreachable({ target: "the cluster", reason })
+    case "never":
+      return new MalformedMessage({ problem: reason })
+    default:
+      return new ActorCrashed({ kind: "control", id: command, reason })
+  }
+}
 
 const asControlError = (error: TransportError, command: string, timeoutMs: number): ControlError => {
   switch (error.reason) {

@@ -2,7 +2,7 @@
 import { Id, message, protocol } from "@ebb/actors"
 import type { Messages } from "@ebb/actors"
 import * as Schema from "effect/Schema"
-import { Millis, WallMs } from "./Common.ts"
+import { Millis, Reason, WallMs } from "./Common.ts"
 
 /**
  * - `Capturing`  packets go into its journal
@@ -40,7 +40,7 @@ export type RecordingInfo = typeof RecordingInfo.Type
 export const RecordingProtocol = protocol(
   message("Get", { success: RecordingInfo }),
   /** Ends the capture and begins to compute; answers at once. Stopping twice is no error. */
-  message("Stop", { payload: { reason: Schema.String }, success: RecordingInfo })
+  message("Stop", { payload: { reason: Reason }, success: RecordingInfo })
 )
 export type RecordingMessage = Messages<typeof RecordingProtocol>
 

@@ -2,7 +2,7 @@
 import { Id, message, protocol } from "@ebb/actors"
 import type { Messages } from "@ebb/actors"
 import * as Schema from "effect/Schema"
-import { Conflict, MediaRefused, MediaUnavailable, Millis, NotFound } from "./Common.ts"
+import { Conflict, MediaRefused, MediaUnavailable, Millis, NotFound, Reason } from "./Common.ts"
 
 /** What a room is created with. The same id with other options is a `Conflict`. */
 export const RoomOptions = Schema.Struct({
@@ -28,7 +28,7 @@ export const Srtp = Schema.Struct({
     "AEAD_AES_128_GCM",
     "AEAD_AES_256_GCM"
   ]),
-  keyBase64: Schema.String
+  keyBase64: Schema.String.check(Schema.isMaxLength(128))
 })
 
 /** A sender of RTP: one stream of one codec, from wherever the first packet comes. */
@@ -124,7 +124,7 @@ export const RoomProtocol = protocol(
     error: Schema.Union([NotFound, ...mediaErrors])
   }),
   /** Ends the room. Its recordings go on to be sealed and computed. */
-  message("Close", { payload: { reason: Schema.String } })
+  message("Close", { payload: { reason: Reason } })
 )
 export type RoomMessage = Messages<typeof RoomProtocol>
 

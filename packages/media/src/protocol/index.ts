@@ -25,6 +25,13 @@ export {
   RoomProtocol
 } from "./Room.ts"
 export type { ControlMessage } from "./Control.ts"
-export { ControlError, ControlProtocol, NodeSummary, NoNodeAdmits, RoomSummary } from "./Control.ts"
+export {
+  AnswerTooLarge,
+  ControlError,
+  ControlProtocol,
+  NodeSummary,
+  NoNodeAdmits,
+  RoomSummary
+} from "./Control.ts"
 export type { CallOptions, ControlClient } from "./ControlClient.ts"
 export { makeControlClient } from "./ControlClient.ts"
