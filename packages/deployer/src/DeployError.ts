@@ -179,3 +179,90 @@ export class NatsServerFailed extends Schema.TaggedError<NatsServerFailed>()("Na
     return `nats-server ${this.problem}. Its output is in ${this.log}`
   }
 }
+
+/** Never retry as it is: another rollout is not finished. */
+export class RolloutOpen extends Schema.TaggedError<RolloutOpen>()("RolloutOpen", {
+  rollout: Schema.String,
+  to: Schema.String,
+  asked: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `rollout ${this.rollout} to ${this.to} is not finished, so none to ${this.asked} can begin: go on with it by \`ebb rollout --to ${this.to}\``
+  }
+}
+
+/** Safe to retry, once that process has ended: it runs the cluster's rollout. */
+export class RolloutRunning extends Schema.TaggedError<RolloutRunning>()("RolloutRunning", {
+  folder: Schema.String,
+  pid: Schema.optionalKey(Schema.Int)
+}) {
+  readonly retry = "safe"
+  override get message() {
+    const who = this.pid === undefined ? "another process" : `process ${this.pid}`
+    return `${who} is rolling this cluster already: wait for it, or end it with Ctrl-C and run this again`
+  }
+}
+
+/** Never retry: another deployer process went on with this rollout. This one has done nothing since. */
+export class RolloutTakenOver extends Schema.TaggedError<RolloutTakenOver>()("RolloutTakenOver", {
+  by: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `another deployer (${this.by}) goes on with this rollout: follow it there`
+  }
+}
+
+/** Never retry: there is nothing to replace. */
+export class NothingToReplace extends Schema.TaggedError<NothingToReplace>()("NothingToReplace", {}) {
+  readonly retry = "never"
+  override get message() {
+    return "no node runs here, so there is nothing to replace: start some with `ebb up`"
+  }
+}
+
+/** Never retry: a later version of Ebb has written to the rollout's log. */
+export class RolloutLogUnreadable extends Schema.TaggedError<RolloutLogUnreadable>()("RolloutLogUnreadable", {
+  sequence: Schema.Int,
+  problem: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the rollout's log cannot be followed at ${this.sequence}: ${this.problem}. Use the \`ebb\` that started this rollout`
+  }
+}
+
+/** Safe to retry, once it runs: the cluster's nats-server does not answer. */
+export class ClusterDown extends Schema.TaggedError<ClusterDown>()("ClusterDown", {
+  folder: Schema.String,
+  problem: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `the cluster in ${this.folder} is not running (${this.problem}): start it with \`ebb up\``
+  }
+}
+
+/** Never retry as it is: the rollout would cut what is listed, and nobody has agreed to it. */
+export class ForceUnconfirmed extends Schema.TaggedError<ForceUnconfirmed>()("ForceUnconfirmed", {
+  mode: Schema.Literals(["evacuate", "kill"]),
+  rooms: Schema.Int,
+  recordings: Schema.Int
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `--force ${this.mode} would end ${this.rooms} rooms and seal ${this.recordings} recordings early: say --yes to do it`
+  }
+}
+
+/** Never retry: several versions are known, and none was named. */
+export class VersionUnspecified extends Schema.TaggedError<VersionUnspecified>()("VersionUnspecified", {
+  known: Schema.Array(Schema.String),
+  file: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `say which version to start with --version: ${this.file} knows ${this.known.join(", ") || "none"}`
+  }
+}

@@ -46,17 +46,21 @@ describe("a cluster's state folder", () => {
         folder,
         name: "blue",
         releases: path.join(folder, "releases.json"),
-        instances: path.join(folder, "instances")
+        instances: path.join(folder, "instances"),
+        dataDir: path.join(folder, "data")
       })
       assert.strictEqual((yield* Effect.flip(natsEndpoint(cluster, "node")))._tag, "ClusterNotFound")
     })
   )
 
-  it.live("keeps its cluster's name, and remembers the releases file named last", () =>
+  it.live("keeps its cluster's name, and remembers the releases file and the data folder named last", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
       yield* Effect.scoped(claimCluster({ folder, name: "blue", releases: "/a/r.json" }))
-      yield* Effect.scoped(claimCluster({ folder, name: "blue" }))
+      yield* Effect.scoped(claimCluster({ folder, name: "blue", dataDir: "/a/data" }))
+      const again = yield* Effect.scoped(claimCluster({ folder, name: "blue" }))
+      assert.strictEqual(again.dataDir, "/a/data")
+      assert.strictEqual((yield* openCluster(folder)).dataDir, "/a/data")
       assert.strictEqual((yield* openCluster(folder)).releases, "/a/r.json")
       yield* Effect.scoped(claimCluster({ folder, name: "blue", releases: "/b/r.json" }))
       assert.strictEqual((yield* openCluster(folder)).releases, "/b/r.json")

@@ -1,10 +1,11 @@
 /**
  * A local cluster's state folder: where it is, what it is called, and who runs it.
  *
- *     cluster.json   the cluster's name, and where its releases file is
+ *     cluster.json   the cluster's name, and where its releases file and the nodes' data are
  *     lock           held by the one `ebb up` that runs it, with its pid
  *     nats/          the embedded server: see `embeddedNats`
  *     instances/     the nodes: see `orchestrators/local`
+ *     data/          their journals and results, unless told otherwise
  *
  * `claim` is for `ebb up`, `open` for every other command, in any terminal, also while nobody holds the lock.
  */
@@ -27,6 +28,8 @@ export interface Cluster {
   readonly releases: string
   /** For `layerLocal`. */
   readonly instances: string
+  /** Where the nodes keep journals and results; absolute. */
+  readonly dataDir: string
 }
 
 declare const claimed: unique symbol
@@ -58,7 +61,11 @@ export const stateFolder = Effect.fnUntraced(function* (options: {
   )
 })
 
-const ClusterFile = Schema.Struct({ cluster: nameSchema, releases: Schema.String })
+const ClusterFile = Schema.Struct({
+  cluster: nameSchema,
+  releases: Schema.String,
+  dataDir: Schema.optionalKey(Schema.String)
+})
 const readClusterFile = readJsonFile(ClusterFile)
 const clusterFile = (folder: string) => path.join(folder, "cluster.json")
 
@@ -66,7 +73,8 @@ const toCluster = (folder: string, file: typeof ClusterFile.Type): Cluster => ({
   folder,
   name: file.cluster,
   releases: file.releases,
-  instances: path.join(folder, "instances")
+  instances: path.join(folder, "instances"),
+  dataDir: file.dataDir ?? path.join(folder, "data")
 })
 
 /** The cluster that was started in this folder, whether or not it runs now. */
@@ -77,12 +85,13 @@ export const openCluster = Effect.fnUntraced(function* (folder: string) {
 
 /**
  * Makes this process the one that runs the cluster, until the scope closes or the process ends. Makes the folder when it
- * is missing. A releases file that is named here is remembered; otherwise the one of before, or releases.json within.
+ * is missing. A releases file or data folder that is named here is remembered; otherwise it is the one of before, or within.
  */
 export const claimCluster = Effect.fnUntraced(function* (options: {
   readonly folder: string
   readonly name: string
   readonly releases?: string
+  readonly dataDir?: string
 }) {
   const { folder, name } = options
   yield* checkName("cluster", name)
@@ -92,14 +101,18 @@ export const claimCluster = Effect.fnUntraced(function* (options: {
     const pid = Option.match(lock.failure.holder, { onNone: () => ({}), onSome: (pid) => ({ pid }) })
     return yield* new ClusterClaimed({ folder, ...pid })
   }
-  const asked = options.releases === undefined ? undefined : path.resolve(options.releases)
-  const initial = { cluster: name, releases: asked ?? path.join(folder, "releases.json") }
+  const asked = {
+    ...(options.releases === undefined ? {} : { releases: path.resolve(options.releases) }),
+    ...(options.dataDir === undefined ? {} : { dataDir: path.resolve(options.dataDir) })
+  }
+  const initial = { cluster: name, releases: path.join(folder, "releases.json"), ...asked }
   yield* createFileOnce(clusterFile(folder), JSON.stringify(initial))
   const existing = yield* openCluster(folder)
   if (existing.name !== name)
     return yield* new ClusterMismatch({ folder, existing: existing.name, asked: name })
-  if (asked !== undefined && asked !== existing.releases) {
-    yield* replaceFile(clusterFile(folder), JSON.stringify({ cluster: name, releases: asked }))
+  const { dataDir, releases } = { ...existing, ...asked }
+  if (releases !== existing.releases || dataDir !== existing.dataDir) {
+    yield* replaceFile(clusterFile(folder), JSON.stringify({ cluster: name, releases, dataDir }))
   }
-  return { ...existing, releases: asked ?? existing.releases } as ClaimedCluster
+  return { ...existing, releases, dataDir } as ClaimedCluster
 })

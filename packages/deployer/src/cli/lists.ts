@@ -1,0 +1,135 @@
+/** `ebb nodes`, `ebb rooms`, `ebb recordings`: what is there now. */
+import { spawn } from "node:child_process"
+import process from "node:process"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import { natsEndpoint } from "../cluster/embeddedNats.ts"
+import { mediaProgram, nodeEnvironment } from "../cluster/nodeLaunch.ts"
+import { duration, Output } from "./output.ts"
+import { command, Ended, root } from "./root.ts"
+import { controlClient, theCluster } from "./session.ts"
+
+export const nodes = Command.make("nodes", {}, () =>
+  command(
+    Effect.gen(function* () {
+      const output = yield* Output
+      const { call, patience } = yield* controlClient("control")
+      const now = yield* Clock.currentTimeMillis
+      const { nodes: all } = yield* call("node.list", undefined, patience)
+      const rows = all.map((node) => ({
+        json: { ...node },
+        cells: [
+          node.nodeId,
+          node.version,
+          node.life,
+          node.admission === "open" ? "" : node.admission,
+          node.control === "connected" ? "" : node.control,
+          String(node.rooms),
+          String(node.recordings),
+          duration(now - node.startedAt)
+        ]
+      }))
+      yield* output.table(
+        "Node",
+        ["NODE", "VERSION", "LIFE", "ADMISSION", "CONTROL", "ROOMS", "RECORDINGS", "AGE"],
+        rows,
+        "no node is alive"
+      )
+      yield* output.result({ outcome: "ok", nodes: all.length }, undefined)
+    })
+  )
+).pipe(Command.withDescription("List the cluster's nodes, as their leases tell of them"))
+
+export const rooms = Command.make("rooms", {}, () =>
+  command(
+    Effect.gen(function* () {
+      const output = yield* Output
+      const all = yield* (yield* controlClient("control")).rooms
+      const rows = all.map((room) => ({
+        json: { ...room },
+        cells: [room.roomId, room.nodeId, room.lost ? "lost: its node is dead" : "live"]
+      }))
+      yield* output.table("Room", ["ROOM", "NODE", "STATE"], rows, "no rooms")
+      yield* output.result({ outcome: "ok", rooms: all.length }, undefined)
+    })
+  )
+).pipe(Command.withDescription("List the rooms, and where each lives"))
+
+const listRecordings = command(
+  Effect.gen(function* () {
+    const output = yield* Output
+    const all = yield* (yield* controlClient("control")).recordings
+    const rows = all.map((recording) => ({
+      json: { ...recording },
+      cells: [
+        recording.recordingId,
+        recording.roomId,
+        recording.nodeId,
+        recording.state,
+        recording.durationMs === undefined ? "" : duration(recording.durationMs),
+        recording.problem ?? recording.file ?? ""
+      ]
+    }))
+    yield* output.table(
+      "Recording",
+      ["RECORDING", "ROOM", "NODE", "STATE", "LENGTH", "FILE"],
+      rows,
+      "no recordings"
+    )
+    yield* output.result({ outcome: "ok", recordings: all.length }, undefined)
+  })
+)
+
+const list = Command.make("list", {}, () => listRecordings).pipe(
+  Command.withDescription("List recordings: being captured, being computed, and computed")
+)
+
+/** The environment of a cluster, when there is one: then receipts are entered into its index too. */
+const clusterEnvironment = theCluster.pipe(
+  Effect.flatMap((cluster) =>
+    Effect.map(natsEndpoint(cluster, "node"), (endpoint) =>
+      nodeEnvironment(cluster, endpoint, `ebb-${process.pid}`)
+    )
+  ),
+  Effect.option,
+  Effect.map(Option.getOrElse(() => ({})))
+)
+
+const recover = Command.make(
+  "recover",
+  {
+    directory: Argument.String("directory").pipe(
+      Argument.withDescription("A node's data folder, as its --data-dir said"),
+      Argument.withMetavar("DIR")
+    )
+  },
+  ({ directory }) =>
+    command(
+      Effect.gen(function* () {
+        const { json } = yield* root
+        const environment = yield* clusterEnvironment
+        const code = yield* Effect.callback<number>((resume) => {
+          const args = [mediaProgram("ebb-recordings"), directory, ...(json ? ["--json"] : [])]
+          const child = spawn(process.execPath, args, {
+            stdio: "inherit",
+            env: { ...process.env, ...environment }
+          })
+          child.once("close", (code) => resume(Effect.succeed(code ?? 1)))
+          return Effect.sync(() => child.kill("SIGKILL"))
+        })
+        if (code !== 0) return yield* new Ended({ code })
+      })
+    )
+).pipe(
+  Command.withDescription(
+    "Finish what dead processes left of recordings in a data folder, without a node. Exits with 4 when some cannot be finished"
+  )
+)
+
+export const recordings = Command.make("recordings", {}, () => listRecordings).pipe(
+  Command.withDescription("List recordings, or finish what dead processes left of them"),
+  Command.withSubcommands([list, recover])
+)

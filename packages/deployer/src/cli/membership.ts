@@ -1,0 +1,82 @@
+/** The nodes of this machine's cluster as a person sees them: each instance with what its lease says, and what changed since. */
+import { Leases } from "@ebb/actors"
+import * as Effect from "effect/Effect"
+import type { InstanceState, Signalled } from "../Orchestrator.ts"
+import { Orchestrator } from "../Orchestrator.ts"
+import { align } from "./output.ts"
+
+export interface Member {
+  readonly instance: string
+  readonly version: string
+  readonly state: InstanceState
+  readonly signalled: Signalled
+  readonly log: string
+  /** From its lease; undefined while it has none. */
+  readonly life: string | undefined
+  readonly admission: string | undefined
+  readonly control: string | undefined
+  readonly rooms: number
+  readonly recordings: number
+}
+
+export const members = Effect.gen(function* () {
+  const orchestrator = yield* Orchestrator
+  const leases = yield* Leases
+  const nodes = new Map((yield* leases.current).map((lease) => [lease.node, lease]))
+  return (yield* orchestrator.list).map((instance): Member => {
+    const lease = nodes.get(instance.instance)
+    return {
+      ...instance,
+      life: lease?.life,
+      admission: lease?.admission,
+      control: lease?.control,
+      rooms: lease?.rooms ?? 0,
+      recordings: lease?.recordings ?? 0
+    }
+  })
+})
+
+export const isAlive = ({ state }: Member): boolean => state._tag !== "Exited" && state._tag !== "Vanished"
+
+/** In a word. */
+export const stateOf = ({ control, life, state }: Member): string => {
+  switch (state._tag) {
+    case "Starting":
+      return "Starting"
+    case "Running":
+      return life === undefined ? "Starting" : control === "isolated" ? `${life}, isolated` : life
+    case "Exiting":
+      return "Exiting"
+    case "Exited":
+      return `ended with ${state.code}${state.signal === undefined ? "" : ` (${state.signal})`}`
+    case "Vanished":
+      return `vanished (${state.cause})`
+  }
+}
+
+/** One line for each member that is another than before. Those that were over from the start are not news. */
+export const news = (
+  before: ReadonlyMap<string, Member> | undefined,
+  now: ReadonlyArray<Member>
+): ReadonlyArray<{ readonly member: Member; readonly text: string }> =>
+  now.flatMap((member) => {
+    const known = before?.get(member.instance)
+    if (known === undefined && !isAlive(member)) return []
+    const admission = (of: Member) => (of.admission === "cordoned" ? ", cordoned" : "")
+    const text = `${stateOf(member)}${admission(member)}`
+    if (known !== undefined && text === `${stateOf(known)}${admission(known)}`) return []
+    return [{ member, text: `${member.instance} (${member.version}) ${text}` }]
+  })
+
+export const memberTable = (all: ReadonlyArray<Member>): ReadonlyArray<string> =>
+  align([
+    ["NODE", "VERSION", "STATE", "ADMISSION", "ROOMS", "RECORDINGS"],
+    ...all.map((member) => [
+      member.instance,
+      member.version,
+      stateOf(member),
+      member.admission ?? "",
+      String(member.rooms),
+      String(member.recordings)
+    ])
+  ])

@@ -1,0 +1,108 @@
+/**
+ * What a command prints: a live view on a terminal, plain lines elsewhere, lines of JSON when asked. Owns standard output.
+ *
+ * JSON has stable field names: `type` says what a line is, and the last line's type is `Result`.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+
+export type Json = Readonly<Record<string, unknown>>
+
+export class Output extends Context.Service<
+  Output,
+  {
+    readonly json: boolean
+    /** Something that happened. */
+    readonly line: (json: Json, text: string) => Effect.Effect<void>
+    /** Rows of one kind: each a line of JSON, or all a table. */
+    readonly table: (
+      type: string,
+      columns: ReadonlyArray<string>,
+      rows: ReadonlyArray<{ readonly json: Json; readonly cells: ReadonlyArray<string> }>,
+      empty: string
+    ) => Effect.Effect<void>
+    /** What stands below all lines and changes in place. Shown on a terminal only. */
+    readonly live: (lines: ReadonlyArray<string>) => Effect.Effect<void>
+    /** The last line. */
+    readonly result: (json: Json, text: string | undefined) => Effect.Effect<void>
+    readonly failed: (error: {
+      readonly tag: string
+      readonly message: string
+      readonly retry: string
+    }) => Effect.Effect<void>
+  }
+>()("@ebb/deployer/cli/Output") {}
+
+export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
+  Effect.sync(() => {
+    const { stdout } = process
+    const terminal = !json && stdout.isTTY && process.env["TERM"] !== "dumb"
+    let below: ReadonlyArray<string> = []
+
+    // Erases what stands below, prints, and draws it again: one write, so that nothing flickers.
+    const draw = (text: string, next: ReadonlyArray<string>) => {
+      if (!terminal) return stdout.write(text)
+      const up = below.length === 0 ? "" : `\x1b[${below.length}A\x1b[J`
+      below = next
+      return stdout.write(`${up}${text}${next.map((line) => `${clip(line, stdout.columns)}\n`).join("")}`)
+    }
+    const print = (object: Json, text: string) =>
+      Effect.sync(() => void draw(`${json ? JSON.stringify(object) : text}\n`, below))
+
+    return {
+      json,
+      line: print,
+      table: (type, columns, rows, empty) =>
+        Effect.sync(() => {
+          const text = json
+            ? rows.map((row) => JSON.stringify({ type, ...row.json }))
+            : rows.length === 0
+              ? [empty]
+              : align([columns, ...rows.map(({ cells }) => cells)])
+          for (const line of text) draw(`${line}\n`, below)
+        }),
+      live: (lines) => Effect.sync(() => void (terminal && draw("", lines))),
+      result: (object, text) =>
+        Effect.sync(() => {
+          draw("", [])
+          if (json) stdout.write(`${JSON.stringify({ type: "Result", ...object })}\n`)
+          else if (text !== undefined) stdout.write(`${text}\n`)
+        }),
+      failed: ({ message, retry, tag }) =>
+        Effect.sync(() => {
+          draw("", [])
+          process.stderr.write(`ebb: ${message}\n`)
+          if (json) {
+            const error = { tag, message, retry }
+            stdout.write(`${JSON.stringify({ type: "Result", outcome: "failed", error })}\n`)
+          }
+        })
+    }
+  })
+
+/** Columns under each other; the last is as long as it is. */
+export const align = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
+  const widths: Array<number> = []
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
+  }
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join("  ")
+      .trimEnd()
+  )
+}
+
+const clip = (line: string, columns = 80) =>
+  line.length <= columns - 1 ? line : `${line.slice(0, columns - 2)}…`
+
+/** `1 room`, `2 rooms`. */
+export const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`
+
+export const duration = (ms: number): string => {
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  if (seconds < 100) return `${seconds}s`
+  const minutes = Math.floor(seconds / 60)
+  return minutes < 100 ? `${minutes}m${seconds % 60}s` : `${Math.floor(minutes / 60)}h${minutes % 60}m`
+}

@@ -1,0 +1,99 @@
+/** A rollout in words, and in JSON with stable names: the log's events as they are, with `type` for their tag. */
+import * as Effect from "effect/Effect"
+import type { RolloutEnd, RolloutProgress } from "../Deployer.ts"
+import type { RolloutEvent, RolloutFailure } from "../RolloutEvent.ts"
+import { count, Output } from "./output.ts"
+
+export const reportProgress = Effect.fnUntraced(function* (progress: RolloutProgress) {
+  const output = yield* Output
+  if (progress._tag === "Waiting") {
+    const { instance, life, recordings, rooms } = progress
+    const text = `  ${instance} is ${life}: ${count(rooms.length, "room")}, ${count(recordings.length, "recording")}${some(rooms)}`
+    return yield* output.line({ type: "Waiting", instance, life, rooms, recordings }, text)
+  }
+  const { at, event } = progress.record
+  const { _tag: type, ...fields } = event
+  yield* output.line({ type, at, ...fields }, words(event))
+})
+
+const some = (names: ReadonlyArray<string>) =>
+  names.length === 0 ? "" : ` (${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""})`
+
+const words = (event: RolloutEvent): string => {
+  switch (event._tag) {
+    case "RolloutStarted":
+      return `rollout ${event.rollout} to ${event.to}: ${count(event.old.length, "node")} to replace${some(event.old.map(({ instance }) => instance))}`
+    case "DeployerAttached":
+      return "going on with the rollout"
+    case "RolloutResumed":
+      return "resuming the rollout where it stopped"
+    case "NodesCordoned":
+      return "old nodes are cordoned: new rooms go to new nodes first"
+    case "StartIntended":
+      return `[${event.step + 1}] starting ${event.instance}`
+    case "InstanceServing":
+      return `[${event.step + 1}] ${event.instance} serves`
+    case "DrainIntended":
+      return `[${event.step + 1}] draining ${event.instance}: ${count(event.rooms.length, "room")}, ${count(event.recordings.length, "recording")} live on it`
+    case "RecordingsSeen":
+      return `[${event.step + 1}] recordings begun meanwhile${some(event.recordings)}`
+    case "ForceIntended":
+      return `[${event.step + 1}] ${event.mode === "kill" ? "killing" : "evacuating"} ${event.instance}: ${count(event.rooms.length, "room")} cut${some(event.rooms)}`
+    case "InstanceEnded":
+      return `[${event.step + 1}] ${event.instance} ended${event.code === undefined ? "" : ` with ${event.code}`}${event.cause === undefined ? "" : ` (${event.cause})`}`
+    case "RecordingsRecovered":
+      return `[${event.step + 1}] recovered from disk: ${count(event.computed.length, "recording")}${event.failed.length === 0 ? "" : `; not: ${event.failed.join(", ")}`}`
+    case "StepFinished":
+      return `[${event.step + 1}] ${event.instance} is replaced by ${event.replacedBy}; ${count(event.recordings.length, "receipt")}`
+    case "RolloutFailed":
+      return `stopping: ${event.failure.instance}: ${event.failure.detail}`
+    case "RolloutStopped":
+      return "what is not replaced takes new rooms as before"
+    case "RolloutCompleted":
+      return `all is replaced`
+  }
+}
+
+/** What a person is to do about it. */
+const toDo = ({ instance, reason }: RolloutFailure, to: string): string => {
+  const again = `\`ebb rollout --to ${to}\``
+  switch (reason) {
+    case "NotServing":
+      return `look into the log of ${instance}; then ${again} tries it anew, and any other version may be rolled out instead`
+    case "NotAcknowledged":
+      return `look at ${instance} (\`ebb nodes\`); ${again} waits for it again, and with --force kill it is ended`
+    case "Ended":
+      return `${again} recovers its recordings from disk and goes on with the other nodes`
+    case "RecordingsLeft":
+      return `\`ebb recordings recover\` says what is in the way; ${again} looks again`
+  }
+}
+
+export const resultOf = (end: RolloutEnd) => {
+  const { old, rollout, to } = end.plan
+  if (end._tag === "Completed") {
+    return {
+      json: { outcome: "completed", rollout, to, replaced: old.length, of: old.length },
+      text: `rollout ${rollout} is complete: ${count(old.length, "node")} replaced, all on ${to}`
+    }
+  }
+  const { failure, left } = end
+  const todo = toDo(failure, to)
+  const recordings =
+    failure.recordings.length === 0
+      ? ""
+      : `\n  recordings without a receipt: ${failure.recordings.join(", ")}`
+  return {
+    json: {
+      outcome: "stopped",
+      rollout,
+      to,
+      replaced: old.length - left.length,
+      of: old.length,
+      left,
+      failure,
+      todo
+    },
+    text: `rollout ${rollout} stopped: ${failure.instance}: ${failure.detail}${recordings}\n  not replaced: ${left.join(", ") || "none"}\n  to do: ${todo}`
+  }
+}

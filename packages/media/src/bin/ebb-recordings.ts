@@ -1,0 +1,181 @@
+#!/usr/bin/env node
+/**
+ * Finishes the recordings that dead processes left in a data folder, without a node:
+ *
+ *     ebb-recordings DATA_DIR [--store-dir DIR] [--json]
+ *
+ * Takes only from folders whose process is dead, so it may run beside living nodes, and may be killed and run again. With EBB_NATS and
+ * its companions (as for ebb-node) set, what it finds is entered into the cluster's index too.
+ */
+import { layerNats } from "@ebb/actors"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
+import { existsSync } from "node:fs"
+import * as path from "node:path"
+import { parseArgs } from "node:util"
+import { ReceiptIndex } from "../ReceiptIndex.ts"
+import type { PartOutcome } from "../recording/index.ts"
+import { checkFfmpeg, recover, RecordingStore } from "../recording/index.ts"
+
+const help = `ebb-recordings: finishes what dead processes left of recordings
+
+Usage: ebb-recordings DATA_DIR [options]
+
+  --store-dir DIR   where results go (default: DATA_DIR/results)   EBB_STORE_DIR
+  --json            a line of JSON for each part; the last is the sum
+  --help
+
+With EBB_NATS, EBB_CLUSTER, EBB_NATS_USER, EBB_NATS_PASSWORD and EBB_NATS_INBOX set as for ebb-node, receipts are
+entered into the cluster's index too. It changes nothing of living processes.
+
+Exit codes: 0 nothing is left to do, 4 something could not be finished (it is named, and kept), 1 failed, 64 bad usage.
+`
+
+const usage = (problem: string): never => {
+  process.stderr.write(`ebb-recordings: ${problem}\nTry 'ebb-recordings --help'.\n`)
+  process.exit(64)
+}
+const parse = () => {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        "store-dir": { type: "string" },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false }
+      }
+    })
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error))
+  }
+}
+const { positionals, values } = parse()
+if (values.help) {
+  process.stdout.write(help)
+  process.exit(0)
+}
+const [dataDir = usage("name one data folder"), ...more] = positionals
+if (more.length > 0) usage("name one data folder")
+if (!existsSync(dataDir)) usage(`there is no folder ${dataDir}`)
+const env = (name: string) => process.env[name] || undefined
+const storeDir = values["store-dir"] ?? env("EBB_STORE_DIR") ?? path.join(dataDir, "results")
+
+/** Its line: `recordingId` is the part folder's name where there is no receipt. */
+const lineOf = (outcome: PartOutcome) => {
+  const { _tag: type, folder } = outcome
+  const recordingId = path.basename(folder)
+  switch (outcome._tag) {
+    case "Recovered":
+    case "AlreadyDone": {
+      const { durationMs, file, recordingId: id, roomId } = outcome.receipt
+      return {
+        type,
+        recordingId: id,
+        roomId,
+        folder,
+        durationMs,
+        ...(file === undefined ? {} : { file: path.join(storeDir, id, file) })
+      }
+    }
+    case "Held":
+      return { type, recordingId, folder, holder: outcome.holder }
+    case "NothingCaptured":
+      return { type, recordingId, folder }
+    case "Failed":
+      return { type, recordingId, folder, problem: outcome.error.message }
+  }
+}
+
+const words = (outcome: PartOutcome): string => {
+  const { recordingId } = lineOf(outcome)
+  switch (outcome._tag) {
+    case "Recovered":
+      return `${recordingId}: computed`
+    case "AlreadyDone":
+      return `${recordingId}: was computed before`
+    case "Held":
+      return `${recordingId}: left alone, its process lives`
+    case "NothingCaptured":
+      return `${recordingId}: had not caught a packet`
+    case "Failed":
+      return `${recordingId}: cannot be finished now, its journal is kept in ${outcome.folder}: ${outcome.error.message}`
+  }
+}
+
+const say = (json: object, text: string) =>
+  process.stdout.write(`${values.json ? JSON.stringify(json) : text}\n`)
+
+/** Enters receipts into the cluster's index; does nothing without a cluster. */
+const publisher = Effect.gen(function* () {
+  const servers = env("EBB_NATS")
+  if (servers === undefined) return () => Effect.void
+  const password = env("EBB_NATS_PASSWORD")
+  const nats = layerNats({
+    servers: servers.split(","),
+    name: "ebb-recordings",
+    cluster: env("EBB_CLUSTER") ?? "local",
+    user: env("EBB_NATS_USER"),
+    password: password === undefined ? undefined : Redacted.make(password),
+    inboxPrefix: env("EBB_NATS_INBOX")
+  })
+  const index = yield* Layer.build(Layer.provide(ReceiptIndex.layer, nats)).pipe(
+    Effect.flatMap((services) => Effect.provide(ReceiptIndex, services))
+  )
+  return (outcome: PartOutcome) =>
+    outcome._tag === "Recovered" || outcome._tag === "AlreadyDone"
+      ? index.publish(outcome.receipt)
+      : Effect.void
+}).pipe(
+  Effect.catch((error) =>
+    Effect.as(
+      Effect.logWarning(
+        `the cluster's index cannot be reached (${error.message}); a later start of a node enters what is found`
+      ),
+      () => Effect.void
+    )
+  )
+)
+
+const program = Effect.gen(function* () {
+  yield* checkFfmpeg
+  const publish = yield* publisher
+  const outcomes = yield* recover(dataDir, {
+    computedBy: "ebb-recordings",
+    onOutcome: (outcome) =>
+      Effect.andThen(
+        publish(outcome),
+        Effect.sync(() => say(lineOf(outcome), words(outcome)))
+      )
+  })
+  const count = (tag: PartOutcome["_tag"]) => outcomes.filter(({ _tag }) => _tag === tag).length
+  const sum = {
+    type: "Result",
+    recovered: count("Recovered"),
+    alreadyDone: count("AlreadyDone"),
+    held: count("Held"),
+    nothingCaptured: count("NothingCaptured"),
+    failed: count("Failed")
+  }
+  say(
+    sum,
+    `${sum.recovered} computed, ${sum.alreadyDone} were, ${sum.held} belong to living processes, ${sum.failed} failed`
+  )
+  return sum.failed > 0 ? 4 : 0
+}).pipe(
+  Effect.scoped,
+  Effect.provide(RecordingStore.folder(storeDir)),
+  Effect.provideService(Logger.LogToStderr, true),
+  Effect.provideService(References.MinimumLogLevel, "Warn")
+)
+
+const exit = await Effect.runPromiseExit(program)
+if (Exit.isFailure(exit)) {
+  const error = Cause.squash(exit.cause)
+  process.stderr.write(`ebb-recordings: ${error instanceof Error ? error.message : String(error)}\n`)
+}
+process.exit(Exit.isSuccess(exit) ? exit.value : 1)
