@@ -13,7 +13,7 @@ import * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { RecordingFileInvalid, RecordingStorageError, UnsupportedFormat } from "../MediaError.ts"
-import { attempt, makeFolder, storageError, syncFolder } from "./internal/disk.ts"
+import { attempt, makeFolder, remove, storageError, syncFolder } from "./internal/disk.ts"
 import {
   encodeMap,
   fileHeader,
@@ -25,7 +25,7 @@ import {
 } from "./JournalFormat.ts"
 import type { SenderReport, TrackInfo, TrackNumber } from "./JournalFormat.ts"
 import type { Manifest } from "./Manifest.ts"
-import { setManifestState, writeManifest } from "./Manifest.ts"
+import { manifestPath, setManifestState, writeManifest } from "./Manifest.ts"
 
 export interface JournalWriterOptions {
   /** The part's own folder, inside a folder whose lock this process holds. Must not hold a journal yet. */
@@ -103,8 +103,10 @@ export const make = Effect.fnUntraced(function* (
         closed = true
       }).pipe(Effect.andThen(attempt("close", file, async () => fs.closeSync(open))), Effect.ignore)
   )
-  yield* writeManifest(folder, manifest)
-  yield* syncFolder(path.dirname(folder))
+  // A part that could not begin is none: left there, it would be adopted as an empty one, and refuse the next try of its name.
+  const begun = <A, E, R>(step: Effect.Effect<A, E, R>) =>
+    Effect.onError(step, () => Effect.ignore(Effect.andThen(remove(manifestPath(folder)), remove(folder))))
+  yield* begun(Effect.andThen(writeManifest(folder, manifest), syncFolder(path.dirname(folder))))
 
   const scratch = Buffer.allocUnsafeSlow(recordHeaderBytes + 65_536)
 
@@ -170,10 +172,12 @@ export const make = Effect.fnUntraced(function* (
     return false
   }
 
-  yield* Effect.suspend(() => {
-    const refused = write(fileHeader, fileHeader.length)
-    return refused === undefined ? Effect.void : Deferred.await(failure)
-  })
+  yield* begun(
+    Effect.suspend(() => {
+      const refused = write(fileHeader, fileHeader.length)
+      return refused === undefined ? Effect.void : Deferred.await(failure)
+    })
+  )
   append(
     recordType.anchor,
     0,

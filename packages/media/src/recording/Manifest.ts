@@ -38,7 +38,7 @@ export const Manifest = Schema.Struct({
 export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
 
 export const manifestName = "manifest.json"
-const manifestPath = (folder: string) => path.join(folder, manifestName)
+export const manifestPath = (folder: string) => path.join(folder, manifestName)
 
 const decode = decodeJsonFile(Manifest, manifestFormat)
 

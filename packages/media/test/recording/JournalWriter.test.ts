@@ -91,6 +91,22 @@ describe("JournalWriter", () => {
     })
   )
 
+  it.live(
+    "leaves nothing behind when the disk refuses its first byte, so that the same name can be tried again",
+    () =>
+      Effect.gen(function* () {
+        const incarnation = yield* temporaryFolder
+        const folder = path.join(incarnation, "rec")
+        const make = Effect.scoped(JournalWriter.make({ folder, manifest: aManifest() }))
+        const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
+        assert.strictEqual((yield* Effect.flip(make)).code, "ENOSPC")
+        restore()
+        assert.deepStrictEqual(fs.readdirSync(incarnation), [])
+        yield* make
+        assert.strictEqual((yield* readManifest(folder))?.state, "Capturing")
+      })
+  )
+
   it.live("ends the capture when it cannot be sealed, and is sealed when there is room again", () =>
     Effect.gen(function* () {
       const folder = path.join(yield* temporaryFolder, "rec")
