@@ -11,6 +11,9 @@ import { NatsConnection } from "./NatsConnection.ts"
 /** How long a subscription may take to be known to the server before it is taken on trust. */
 const subscribeMs = 2_000
 
+/** How long the server may take to confirm that a subscription has ended. */
+const unsubscribeMs = 1_000
+
 export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect(
   Transport,
   Effect.gen(function* () {
@@ -76,7 +79,14 @@ export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect
             }
           })
         ),
-        (subscription) => Effect.sync(() => subscription.unsubscribe())
+        // Until the server has forgotten it, frames come that nobody else will get: they are taken, too.
+        (subscription) =>
+          Effect.promise(() =>
+            isConnected() ? subscription.drain().catch(() => {}) : Promise.resolve()
+          ).pipe(
+            Effect.timeoutOrElse({ duration: unsubscribeMs, orElse: () => Effect.void }),
+            Effect.andThen(Effect.sync(() => subscription.unsubscribe()))
+          )
       ).pipe(
         // Until the server has it, a request from elsewhere would still find nobody.
         Effect.andThen(

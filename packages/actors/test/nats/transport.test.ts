@@ -1,10 +1,15 @@
+import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Layer from "effect/Layer"
 import * as Context from "effect/Context"
-import { Transport } from "../../src/Transport.ts"
+import { type Frame, Transport } from "../../src/Transport.ts"
 import { NatsConnection } from "../../src/nats/NatsConnection.ts"
 import * as NatsTransport from "../../src/nats/NatsTransport.ts"
 import { transportContract } from "../transport.contract.ts"
+import { quietly } from "../quietly.ts"
 import { natsServer } from "./natsServer.ts"
 
 transportContract(
@@ -20,4 +25,35 @@ transportContract(
       mend: server.start
     }
   })
+)
+
+it.live("whoever leaves a queue group answers what the server gave him before it knew", () =>
+  Effect.gen(function* () {
+    const server = yield* natsServer()
+    const connect = (name: string) =>
+      Layer.build(
+        NatsTransport.layer.pipe(Layer.provide(NatsConnection.layer({ servers: server.url, name })))
+      ).pipe(Effect.map(Context.get(Transport)))
+    const [asker, stayer, leaver] = [
+      yield* connect("asker"),
+      yield* connect("stayer"),
+      yield* connect("leaver")
+    ]
+    const answer = (frame: Frame) => frame.respond?.(frame.data)
+    yield* stayer.subscribe("work", answer, { queue: "workers" })
+    for (let round = 0; round < 20; round++) {
+      const scope = yield* Scope.make()
+      yield* leaver.subscribe("work", answer, { queue: "workers" }).pipe(Scope.provide(scope))
+      const asked = yield* Effect.forkChild(
+        Effect.forEach(
+          Array.from({ length: 200 }),
+          () => asker.request("work", new Uint8Array(1), { timeoutMs: 2_000 }),
+          { concurrency: 50 }
+        )
+      )
+      yield* Effect.sleep(round % 5)
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(asked)
+    }
+  }).pipe(quietly)
 )
