@@ -8,15 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { payloadTypes, sendClip } from "./clip.ts"
-import type { Relay } from "./Relay.ts"
+import type { Sent } from "./Relay.ts"
 import { openRelay, openSocket } from "./Relay.ts"
 
 export interface MediaRoom {
   readonly roomId: string
   readonly nodeId: string
   readonly recordingId: string | undefined
-  readonly video: Relay["sent"]
-  readonly audio: Relay["sent"]
+  readonly video: Sent
+  readonly audio: Sent
   /** Wall clock at which the room was closed by the demo, and the longest silence its listener heard until then. */
   closedAtMs: number | undefined
   longestSilenceMs: number

@@ -10,12 +10,21 @@ export interface Relay {
   readonly port: number
   /** Begins to pass packets on; what comes before is dropped and not counted. */
   readonly passTo: (ip: string, port: number) => void
-  readonly sent: { packets: number; frames: number; firstMs: number; lastMs: number }
+  readonly sent: Sent
+}
+
+export interface Sent {
+  packets: number
+  frames: number
+  /** From the first frame to the last, by their RTP timestamps: what a player would show, however ffmpeg paced it. */
+  seconds: number
 }
 
 /** A packet with the marker bit ends a VP8 frame (RFC 7741, 4.1); an Opus packet is a frame (RFC 7587, 4.2). */
 export const openRelay = Effect.fnUntraced(function* (kind: "audio" | "video") {
-  const sent = { packets: 0, frames: 0, firstMs: 0, lastMs: 0 }
+  const sent: Sent = { packets: 0, frames: 0, seconds: 0 }
+  const clockRate = kind === "audio" ? 48_000 : 90_000
+  let last: number | undefined
   let target: { readonly ip: string; readonly port: number } | undefined
   const socket = yield* openSocket((packet) => {
     if (target === undefined) return
@@ -23,8 +32,10 @@ export const openRelay = Effect.fnUntraced(function* (kind: "audio" | "video") {
     if (!isRtcp) {
       sent.packets++
       if (kind === "audio" || ((packet[1] ?? 0) & 0x80) !== 0) sent.frames++
-      sent.lastMs = performance.now()
-      if (sent.firstMs === 0) sent.firstMs = sent.lastMs
+      const timestamp = packet.readUInt32BE(4)
+      // The difference of two neighbours, so that the 32 bits may wrap.
+      if (last !== undefined) sent.seconds += ((timestamp - last) | 0) / clockRate
+      last = timestamp
     }
     socket.send(packet, target.port, target.ip)
   })

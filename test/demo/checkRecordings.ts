@@ -22,7 +22,7 @@ export interface Checked {
 
 interface Probed {
   readonly streams: ReadonlyArray<{ readonly codec_type: string; readonly nb_read_frames?: string }>
-  readonly format: { readonly duration?: string }
+  readonly format: { readonly duration?: string; readonly start_time?: string }
 }
 
 /** `store` is the folder of results. Durations may differ by a frame at each end. */
@@ -38,7 +38,7 @@ export const checkRecording = Effect.fnUntraced(function* (
     recordingId,
     framesSent: room.video.frames,
     audioFramesSent: room.audio.frames,
-    sentSeconds: (room.video.lastMs - room.video.firstMs) / 1000
+    sentSeconds: Math.max(room.video.seconds, room.audio.seconds)
   }
   const lost = (problem: string): Checked => ({
     ...sent,
@@ -55,7 +55,7 @@ export const checkRecording = Effect.fnUntraced(function* (
   const decoded = yield* Effect.exit(run("ffmpeg", words(`-v error -xerror -i ${file} -f null -`)))
   if (decoded._tag === "Failure") return lost("it does not decode to the end")
   const query = words(
-    "-v error -count_frames -show_entries stream=codec_type,nb_read_frames:format=duration -of json"
+    "-v error -count_frames -show_entries stream=codec_type,nb_read_frames:format=duration,start_time -of json"
   )
   const probed: Probed = JSON.parse(yield* run("ffprobe", [...query, file]))
   const frames = (type: string) =>
@@ -64,7 +64,8 @@ export const checkRecording = Effect.fnUntraced(function* (
       .reduce((sum, stream) => sum + Number(stream.nb_read_frames ?? 0), 0)
   const framesRecorded = frames("video")
   const audioFramesRecorded = frames("audio")
-  const recordedSeconds = Number(probed.format.duration ?? 0)
+  // The timeline begins when the recording did; what is compared begins with the first frame.
+  const recordedSeconds = Number(probed.format.duration ?? 0) - Number(probed.format.start_time ?? 0)
   const problems = [
     framesRecorded === sent.framesSent ? "" : `${sent.framesSent} frames sent, ${framesRecorded} recorded`,
     audioFramesRecorded === sent.audioFramesSent
@@ -72,7 +73,7 @@ export const checkRecording = Effect.fnUntraced(function* (
       : `${sent.audioFramesSent} audio frames sent, ${audioFramesRecorded} recorded`,
     Math.abs(recordedSeconds - sent.sentSeconds) < 0.5
       ? ""
-      : `${sent.sentSeconds} s sent, ${recordedSeconds} s recorded`
+      : `${sent.sentSeconds.toFixed(2)} s sent, ${recordedSeconds.toFixed(2)} s recorded`
   ]
   const checked: Checked = {
     ...sent,

@@ -2,7 +2,7 @@
  * The main job on real input: a cluster of three nodes is rolled from v1 to v2 while people talk and are recorded, and while a client asks
  * for new rooms all through. Then everything is counted.
  *
- *     npm run demo [-- --json] [-- --plant cut-room|truncate-journal]
+ *     npm run demo [-- --json] [--nodes 3] [--folder DIR] [--plant cut-room|truncate-journal]
  *
  * Exit 0 only if nothing failed, was cut or was lost. `--plant` breaks something on purpose, to show that the figures can tell.
  */
@@ -32,6 +32,7 @@ const { values: flags } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     plant: { type: "string" },
+    nodes: { type: "string", default: "3" },
     folder: { type: "string" }
   }
 })
@@ -47,7 +48,7 @@ const say = (text: string) => {
   ;(flags.json ? process.stderr : process.stdout).write(`${seconds}s  ${text}\n`)
 }
 
-const oldNodes = 3
+const oldNodes = Number(flags.nodes)
 /** A recorded room lives this much longer than its node's SIGTERM. */
 const livesOnMs = 10_000
 

@@ -121,7 +121,7 @@ export const judge = (evidence: Evidence): DemoResult => {
 
 /** For a person, within 80 columns. */
 export const summary = (result: DemoResult): string => {
-  const row = (what: string, value: string | number) => `  ${what.padEnd(34)}${value}`
+  const row = (what: string, value: string | number) => `  ${what.padEnd(38)}${value}`
   return [
     "",
     result.ok ? "Nothing failed, nothing was cut, nothing was lost." : "SOMETHING WENT WRONG:",

@@ -71,6 +71,13 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     let receipt: Receipt | undefined
     let problem: string | undefined
 
+    // Whatever ends it: without a receipt it is somebody's to finish.
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        if (receipt === undefined) args.unfinished(problem ?? "its node ended before it was computed")
+      })
+    )
+
     const info = (): RecordingInfo => ({
       recordingId,
       roomId,
@@ -118,7 +125,6 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
         const error = Cause.squash(cause)
         problem = error instanceof Error ? error.message : String(error)
         state = "Failed"
-        args.unfinished(problem)
         yield* Effect.logError(
           `recording ${recordingId} is not finished; its journal is kept in ${partFolder}`,
           cause
@@ -160,10 +166,8 @@ const sinkOf = (journal: JournalWriter.JournalWriter, capture: CaptureInfo): Cap
   })
   return {
     rtp: (packet) => journal.rtp(track, packet),
-    // An old report says nothing of how the sender's clock and the node's stand to each other now.
-    senderReport: ({ ageMs, ntpMs, rtpTimestamp }) => {
-      if (ageMs === 0) journal.senderReport(track, { ...ntpOf(ntpMs), rtpTimestamp })
-    },
+    senderReport: ({ ageMs, ntpMs, rtpTimestamp }) =>
+      journal.senderReport(track, { ...ntpOf(ntpMs), rtpTimestamp, ageMs }),
     closed: () => journal.endTrack(track)
   }
 }

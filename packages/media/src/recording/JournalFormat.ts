@@ -58,8 +58,12 @@ export const Anchor = Schema.Struct({
 })
 export interface Anchor extends Schema.Schema.Type<typeof Anchor> {}
 
-/** As the sender wrote it: NTP time in seconds since 1900 and 2^-32 s, and the RTP timestamp of the same instant. */
+/**
+ * As the sender wrote it: NTP time in seconds since 1900 and 2^-32 s, and the RTP timestamp of the same instant. `ageMs`: how long before
+ * this record it came, for one that was known before the capture began; absent means now.
+ */
 export const SenderReport = Schema.Struct({
+  ageMs: Schema.optionalKey(Schema.Number),
   ntpSeconds: Schema.Finite,
   ntpFraction: Schema.Finite,
   rtpTimestamp: Schema.Finite

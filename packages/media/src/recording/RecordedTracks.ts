@@ -150,9 +150,9 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
           return
         }
         case "SenderReport": {
-          const { ntpSeconds, ntpFraction, rtpTimestamp } = record.report
+          const { ageMs = 0, ntpSeconds, ntpFraction, rtpTimestamp } = record.report
           tracks.get(record.track)?.clock.report({
-            arrivalUs: record.arrivalUs,
+            arrivalUs: record.arrivalUs - Math.round(ageMs * 1000),
             ntpUs: ntpToUs(ntpSeconds, ntpFraction),
             rtpTimestamp
           })
