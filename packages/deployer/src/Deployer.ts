@@ -6,28 +6,23 @@
  * with `RolloutTakenOver`, and every effect comes after an append.
  */
 import { ActorSystem, define, type Id, Leases, message, protocol } from "@ebb/actors"
-import { type ControlClient, makeControlClient } from "@ebb/media/protocol"
+import { makeControlClient } from "@ebb/media/protocol"
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { RolloutLogUnreadable, RolloutTakenOver, StateUnreadable } from "./DeployError.ts"
 import { NothingToReplace, RolloutOpen } from "./DeployError.ts"
-import type { StartRequest } from "./Orchestrator.ts"
+import { type Hands, performStep } from "./internal/performStep.ts"
+import { makeSight } from "./internal/sight.ts"
 import { Orchestrator } from "./Orchestrator.ts"
 import { isOpen, type OpenRollout, type Plan, type Rollout } from "./Rollout.ts"
-import { type Cluster, decide, defaultLimits, type RolloutLimits, Step } from "./RolloutDecision.ts"
-import type {
-  ForceMode,
-  RolloutEvent,
-  RolloutEventOf,
-  RolloutFailure,
-  RolloutRecord
-} from "./RolloutEvent.ts"
-import { openRolloutLog, type RolloutLog } from "./RolloutLog.ts"
+import { type Cluster, decide, defaultLimits, type RolloutLimits } from "./RolloutDecision.ts"
+import type { ForceMode, RolloutEvent, RolloutFailure, RolloutRecord } from "./RolloutEvent.ts"
+import { openRolloutLog } from "./RolloutLog.ts"
 
-/** What of an instance's recordings could be finished from its disk. */
-export type Recovered = Pick<RolloutEventOf<"RecordingsRecovered">, "computed" | "empty" | "failed">
+export type { Recovered } from "./internal/performStep.ts"
 
 export interface RolloutRequest {
   /** The id of the rollout, should one begin. */
@@ -36,9 +31,12 @@ export interface RolloutRequest {
   readonly force?: ForceMode
 }
 
-/** What is told to who looks on. `Waiting` comes when something of it has changed. */
+/** What is told to who looks on; only `Logged` is durable. */
 export type RolloutProgress = Data.TaggedEnum<{
   Logged: { readonly record: RolloutRecord; readonly rollout: Rollout }
+  /** The one signal of an instance went out; epoch milliseconds. */
+  Signalled: { readonly instance: string; readonly at: number }
+  /** While an old node drains, each time something of it has changed. */
   Waiting: {
     readonly instance: string
     readonly life: string
@@ -55,20 +53,16 @@ export type RolloutEnd = Data.TaggedEnum<{
 }>
 export const RolloutEnd = Data.taggedEnum<RolloutEnd>()
 
-export interface DeployerArgs {
+/** Why a rollout cannot be followed any more; it stays as the log has it. */
+export type DeployerLost = RolloutTakenOver | RolloutLogUnreadable | StateUnreadable
+
+export interface DeployerArgs extends Pick<Hands, "launch" | "recover"> {
   readonly request: RolloutRequest
-  /** How a node of a version is started. */
-  readonly launch: (instance: string, version: string) => StartRequest
-  /** Finishes from disk what an instance that is gone has left. */
-  readonly recover: (instance: string) => Effect.Effect<Recovered>
   readonly onProgress: (progress: RolloutProgress) => Effect.Effect<void>
-  /** Completed when the rollout is over, or cannot be followed. */
-  readonly ended: Deferred.Deferred<RolloutEnd, LoopError>
+  /** Completed when the rollout is over, or lost. */
+  readonly ended: Deferred.Deferred<RolloutEnd, DeployerLost>
   readonly limits?: RolloutLimits
 }
-export type LoopError =
-  | Effect.Error<ReturnType<RolloutLog["append"]>>
-  | Effect.Error<Orchestrator["Service"]["list"]>
 
 export const DeployerProtocol = protocol(
   message("Status", {
@@ -85,18 +79,21 @@ export const DeployerProtocol = protocol(
 )
 export const deployerKind = "deployer"
 
-/** Milliseconds between two looks while nothing is to be done. */
+/** Milliseconds between two looks at the cluster. */
 const lookAgainMs = 200
-/** For one question to a node, in milliseconds: it is asked again at the next look. */
-const askMs = 2_000
 
 export const deployer = define(deployerKind, DeployerProtocol, (self, args: DeployerArgs) =>
   Effect.gen(function* () {
     const system = yield* ActorSystem
     const control = yield* makeControlClient(system.cluster)
     const log = yield* openRolloutLog(system.incarnation)
-    const { onProgress, request } = args
+    const look = yield* makeSight(control)
+    const { launch, limits = defaultLimits, onProgress, recover, request } = args
+    const onSignalled = (instance: string) =>
+      Effect.flatMap(Clock.currentTimeMillis, (at) => onProgress(RolloutProgress.Signalled({ instance, at })))
+    const hands: Hands = { control, launch, recover, onSignalled }
     let loggedAtMs = yield* monotonicMs
+    let told = ""
 
     const append = Effect.fnUntraced(function* (event: RolloutEvent) {
       const record = yield* log.append(event)
@@ -104,27 +101,27 @@ export const deployer = define(deployerKind, DeployerProtocol, (self, args: Depl
       yield* onProgress(RolloutProgress.Logged({ record, rollout: log.state() }))
     })
 
-    const first = yield* begin(log.state(), request)
-    const seen = yield* makeSight(control)
-    let told = ""
-
-    const loop = Effect.gen(function* () {
-      yield* append(first)
-      for (let rollout = log.state(); isOpen(rollout); rollout = log.state()) {
-        const cluster = yield* seen(rollout, (yield* monotonicMs) - loggedAtMs)
-        if (rollout._tag === "Draining") {
-          const waiting = waitingFor(rollout.plan.old[rollout.step]?.instance ?? "", cluster)
-          const text = JSON.stringify(waiting)
-          if (text !== told) yield* onProgress(waiting)
-          told = text
-        }
-        const step = decide(rollout, cluster, request.force, args.limits ?? defaultLimits)
-        yield* perform(step, { args, append, control, rollout })
-      }
-      return endOfRollout(log.state())
+    const tell = Effect.fnUntraced(function* (rollout: OpenRollout, cluster: Cluster) {
+      const waiting = waitingFor(rollout, cluster)
+      const text = JSON.stringify(waiting)
+      if (waiting === undefined || text === told) return
+      told = text
+      yield* onProgress(waiting)
     })
 
-    yield* loop.pipe(
+    const first = yield* begin(log.state(), request)
+    const run = Effect.gen(function* () {
+      yield* append(first)
+      for (let rollout = log.state(); isOpen(rollout); rollout = log.state()) {
+        const cluster = yield* look(rollout, (yield* monotonicMs) - loggedAtMs)
+        yield* tell(rollout, cluster)
+        const outcome = yield* performStep(decide(rollout, cluster, request.force, limits), rollout, hands)
+        if (outcome.append === undefined) yield* Effect.sleep(lookAgainMs)
+        else yield* append(outcome.append)
+      }
+      return yield* endOfRollout(log.state())
+    })
+    yield* run.pipe(
       Effect.onExit((exit) => Deferred.done(args.ended, exit)),
       Effect.andThen(self.stop("the rollout is over")),
       Effect.ignore,
@@ -146,168 +143,44 @@ const begin = Effect.fnUntraced(function* (rollout: Rollout, { rollout: id, to }
   if (rollout._tag === "Stopped" && rollout.plan.to === to) {
     return { _tag: "RolloutResumed" } satisfies RolloutEvent
   }
-  const leases = yield* Leases
-  const old = yield* replaceable
-  if (old.length === 0) return yield* new NothingToReplace()
-  const nodes = new Map((yield* leases.current).map((lease) => [lease.node, lease.admission]))
-  return {
-    _tag: "RolloutStarted",
-    rollout: id,
-    to,
-    old: old.map(({ instance, version }) => ({
-      instance,
-      version,
-      cordoned: nodes.get(instance) === "cordoned"
-    }))
-  } satisfies RolloutEvent
+  const instances = yield* replaceable
+  if (instances.length === 0) return yield* new NothingToReplace()
+  const leases = yield* (yield* Leases).current
+  const cordoned = new Set(leases.filter((lease) => lease.admission === "cordoned").map(({ node }) => node))
+  const old = instances.map(({ instance, version }) => ({
+    instance,
+    version,
+    cordoned: cordoned.has(instance)
+  }))
+  return { _tag: "RolloutStarted", rollout: id, to, old } satisfies RolloutEvent
 })
 
-/** All that run. One that was signalled before is on its way out, and not replaced by anybody. */
+/** All that run. One that was signalled before is on its way out already, and is replaced by nobody. */
 export const replaceable = Effect.gen(function* () {
   const instances = yield* (yield* Orchestrator).list
   return instances.filter(({ signalled, state }) => state._tag === "Running" && signalled === "no")
 })
 
-/** What can be seen of the cluster now, as far as the rollout's state asks for it. */
-const makeSight = Effect.fnUntraced(function* (control: ControlClient) {
-  const orchestrator = yield* Orchestrator
-  const leases = yield* Leases
-  const computed = new Set<string>()
-  const once = { timeoutMs: askMs, retryForMs: 0 }
-
-  const reportOf = (nodeId: string) =>
-    control.call("node.status", { nodeId }, once).pipe(
-      Effect.map(({ life, recordings, rooms, unfinished }) => ({
-        life,
-        rooms: rooms.map(({ id }) => id),
-        recordings: [...recordings.map(({ id }) => id), ...unfinished.map(({ recordingId }) => recordingId)]
-      })),
-      Effect.orElseSucceed(() => undefined)
-    )
-  const isComputed = (recordingId: string) =>
-    control.call("recording.get", { recordingId }, once).pipe(
-      Effect.map(({ state }) => state === "Computed"),
-      Effect.orElseSucceed(() => false)
-    )
-
-  return Effect.fnUntraced(function* (rollout: OpenRollout, quietMs: number) {
-    const asks = rollout._tag === "Ready" || rollout._tag === "Draining"
-    const old = asks ? rollout.plan.old[rollout.step]?.instance : undefined
-    const instances = new Map(
-      (yield* orchestrator.list).map(({ instance, signalled, state }) => [instance, { state, signalled }])
-    )
-    const report =
-      old !== undefined && instances.get(old)?.state._tag === "Running" ? yield* reportOf(old) : undefined
-    if (rollout._tag === "Settling") {
-      for (const recording of rollout.recordings) {
-        if (!computed.has(recording) && (yield* isComputed(recording))) computed.add(recording)
-      }
-    }
-    const nodes = new Map(
-      (yield* leases.current).map((lease) => [
-        lease.node,
-        { incarnation: lease.inc, version: lease.version, life: lease.life, admission: lease.admission }
-      ])
-    )
-    const cluster: Cluster = { instances, nodes, report, computed, quietMs }
-    return cluster
-  })
-})
-
-interface Performing {
-  readonly args: DeployerArgs
-  readonly append: (
-    event: RolloutEvent
-  ) => ReturnType<RolloutLog["append"]> extends Effect.Effect<any, infer E> ? Effect.Effect<void, E> : never
-  readonly control: ControlClient
-  readonly rollout: OpenRollout
+/** Who holds the step up; undefined while nobody has said so. */
+const waitingFor = (rollout: OpenRollout, { report }: Cluster) => {
+  const instance = rollout._tag === "Draining" ? rollout.plan.old[rollout.step]?.instance : undefined
+  if (instance === undefined || report === undefined || report.life === "Serving") return undefined
+  const { life, recordings, rooms } = report
+  return RolloutProgress.Waiting({ instance, life, rooms, recordings })
 }
 
-/** One step. What cannot be done now is decided upon anew at the next look; what never can be fails the rollout. */
-const perform = Effect.fnUntraced(function* (step: Step, { append, args, control, rollout }: Performing) {
-  const orchestrator = yield* Orchestrator
-  const by = "deployer"
-  const reason = `rollout to ${args.request.to}`
-  const once = { timeoutMs: askMs, retryForMs: 0 }
-  const again = (what: string) => (error: { readonly message: string }) =>
-    Effect.logDebug(`${what}: ${error.message}; trying on`)
-  const fails = (failure: RolloutFailure) => append({ _tag: "RolloutFailed", failure })
-  const each = (instances: ReadonlyArray<string>, command: "node.cordon" | "node.uncordon") =>
-    Effect.forEach(
-      instances,
-      (nodeId) => Effect.catch(control.call(command, { nodeId, by, reason }, once), again(command)),
-      { concurrency: 8, discard: true }
-    )
-
-  switch (step._tag) {
-    case "Append":
-      return yield* append(step.event)
-    case "Recover": {
-      const recovered = yield* args.recover(step.instance)
-      if (rollout._tag !== "Settling") return
-      return yield* append({ _tag: "RecordingsRecovered", step: rollout.step, ...recovered })
+const endOfRollout = (rollout: Rollout): Effect.Effect<RolloutEnd> => {
+  switch (rollout._tag) {
+    case "Stopped": {
+      const { at, failure, plan } = rollout
+      const left = plan.old.slice(at.step).map(({ instance }) => instance)
+      return Effect.succeed(RolloutEnd.Stopped({ plan, failure, left }))
     }
-    case "Start": {
-      const { instance, version } = step
-      const started = yield* Effect.result(orchestrator.start(args.launch(instance, version)))
-      if (started._tag === "Success") return
-      const error = started.failure
-      if (error.retry === "never") {
-        return yield* fails({ reason: "NotServing", instance, detail: error.message, recordings: [] })
-      }
-      yield* again("start")(error)
-      break
-    }
-    case "Signal": {
-      const { instance } = step
-      const signalled = yield* Effect.result(orchestrator.signalOnce(instance, "SIGTERM"))
-      if (signalled._tag === "Failure" && signalled.failure._tag === "SignalRefused" && isOpen(rollout)) {
-        const detail = signalled.failure.message
-        if (rollout._tag === "Draining") {
-          return yield* fails({ reason: "NotAcknowledged", instance, detail, recordings: rollout.recordings })
-        }
-      }
-      break
-    }
-    case "Drain": {
-      const { evacuate, instance: nodeId } = step
-      yield* Effect.catch(control.call("node.drain", { nodeId, by, reason, evacuate }, once), again("drain"))
-      break
-    }
-    case "Kill":
-      yield* Effect.catch(Effect.asVoid(orchestrator.kill(step.instance)), again("kill"))
-      break
-    case "Cordon":
-      yield* each(step.instances, "node.cordon")
-      break
-    case "Uncordon":
-      yield* each(step.instances, "node.uncordon")
-      break
-    case "Wait":
-      break
+    case "Completed":
+      return Effect.succeed(RolloutEnd.Completed({ plan: rollout.plan }))
+    default:
+      return Effect.die(`BUG: a rollout ended ${rollout._tag}`)
   }
-  yield* Effect.sleep(lookAgainMs)
-})
-
-const waitingFor = (instance: string, { nodes, report }: Cluster): RolloutProgress =>
-  RolloutProgress.Waiting({
-    instance,
-    life: report?.life ?? nodes.get(instance)?.life ?? "unknown",
-    rooms: report?.rooms ?? [],
-    recordings: report?.recordings ?? []
-  })
-
-const endOfRollout = (rollout: Rollout): RolloutEnd => {
-  if (rollout._tag === "Stopped") {
-    const { at, failure, plan } = rollout
-    return RolloutEnd.Stopped({
-      plan,
-      failure,
-      left: plan.old.slice(at.step).map(({ instance }) => instance)
-    })
-  }
-  if (rollout._tag === "Completed") return RolloutEnd.Completed({ plan: rollout.plan })
-  throw new Error(`BUG: a rollout ended ${rollout._tag}`)
 }
 
 const statusOf = (rollout: Rollout) => {

@@ -13,11 +13,22 @@ import type { Cluster } from "../cluster/state.ts"
 import type { Recovered } from "../Deployer.ts"
 
 const decodeLine = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Struct({ type: Schema.String, recordingId: Schema.String }))
+  Schema.fromJsonString(
+    Schema.Struct({
+      type: Schema.String,
+      recordingId: Schema.String,
+      /** Absent when the part has no manifest. */
+      nodeId: Schema.optionalKey(Schema.String)
+    })
+  )
 )
 
-/** `endpoint` is a node's: receipts go into the cluster's index as a node would enter them. */
-export const recoverFrom = (cluster: Cluster, endpoint: NatsEndpoint): Effect.Effect<Recovered> =>
+/** `endpoint` is a node's: receipts go into the cluster's index as a node would enter them. Told are those of `instance`. */
+export const recoverFrom = (
+  cluster: Cluster,
+  endpoint: NatsEndpoint,
+  instance: string
+): Effect.Effect<Recovered> =>
   Effect.callback<ReadonlyArray<string>>((resume) => {
     const environment = nodeEnvironment(cluster, endpoint, `ebb-${process.pid}-recover`)
     const child = spawn(process.execPath, [mediaProgram("ebb-recordings"), cluster.dataDir, "--json"], {
@@ -31,7 +42,9 @@ export const recoverFrom = (cluster: Cluster, endpoint: NatsEndpoint): Effect.Ef
     return Effect.sync(() => child.kill("SIGKILL"))
   }).pipe(
     Effect.map((lines) => {
-      const parts = lines.flatMap((line) => Option.toArray(decodeLine(line)))
+      const parts = lines
+        .flatMap((line) => Option.toArray(decodeLine(line)))
+        .filter(({ nodeId }) => nodeId === instance || nodeId === undefined)
       const of = (...types: ReadonlyArray<string>) =>
         parts.filter(({ type }) => types.includes(type)).map(({ recordingId }) => recordingId)
       return { computed: of("Recovered"), empty: of("NothingCaptured"), failed: of("Failed") }

@@ -15,7 +15,7 @@ import { nodeLaunch } from "../cluster/nodeLaunch.ts"
 import { findRelease, readReleases } from "../cluster/releases.ts"
 import type { Cluster } from "../cluster/state.ts"
 import { ForceUnconfirmed, RolloutRunning } from "../DeployError.ts"
-import { deployer, type LoopError, replaceable, RolloutEnd } from "../Deployer.ts"
+import { deployer, type DeployerLost, replaceable, RolloutEnd } from "../Deployer.ts"
 import { acquireLock } from "../internal/folderLock.ts"
 import { layerLocal } from "../orchestrators/local.ts"
 import type { ForceMode } from "../RolloutEvent.ts"
@@ -109,7 +109,7 @@ const run = Effect.fnUntraced(function* (cluster: Cluster, to: string, force: Fo
   const asked = yield* interrupts
   const nats = yield* connection(cluster, "deployer")
   const endpoint = yield* natsEndpoint(cluster, "node")
-  const ended = yield* Deferred.make<RolloutEnd, LoopError>()
+  const ended = yield* Deferred.make<RolloutEnd, DeployerLost>()
   const services = Layer.mergeAll(
     ActorSystem.layer({ cluster: cluster.name, nodeId: `deployer-${process.pid}` }),
     Leases.layer,
@@ -122,7 +122,7 @@ const run = Effect.fnUntraced(function* (cluster: Cluster, to: string, force: Fo
     const actor = yield* system.spawn(deployer, "rollout", {
       request: { rollout: newGroupName("r"), to, ...(force === undefined ? {} : { force }) },
       launch: nodeLaunch(cluster, endpoint),
-      recover: () => recoverFrom(cluster, endpoint),
+      recover: (instance) => recoverFrom(cluster, endpoint, instance),
       onProgress: (progress) => Effect.provideService(reportProgress(progress), Output, output),
       ended
     })

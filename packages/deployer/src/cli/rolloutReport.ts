@@ -11,6 +11,10 @@ export const reportProgress = Effect.fnUntraced(function* (progress: RolloutProg
     const text = `  ${instance} is ${life}: ${count(rooms.length, "room")}, ${count(recordings.length, "recording")}${some(rooms)}`
     return yield* output.line({ type: "Waiting", instance, life, rooms, recordings }, text)
   }
+  if (progress._tag === "Signalled") {
+    const { at, instance } = progress
+    return yield* output.line({ type: "Signalled", at, instance }, `  SIGTERM to ${instance}`)
+  }
   const { at, event } = progress.record
   const { _tag: type, ...fields } = event
   yield* output.line({ type, at, ...fields }, words(event))

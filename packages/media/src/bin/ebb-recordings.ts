@@ -20,7 +20,7 @@ import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { ReceiptIndex } from "../ReceiptIndex.ts"
 import type { PartOutcome } from "../recording/index.ts"
-import { checkFfmpeg, recover, RecordingStore } from "../recording/index.ts"
+import { checkFfmpeg, readManifest, recover, RecordingStore } from "../recording/index.ts"
 
 const help = `ebb-recordings: finishes what dead processes left of recordings
 
@@ -65,34 +65,35 @@ if (!existsSync(dataDir)) usage(`there is no folder ${dataDir}`)
 const env = (name: string) => process.env[name] || undefined
 const storeDir = values["store-dir"] ?? env("EBB_STORE_DIR") ?? path.join(dataDir, "results")
 
-/** Its line: `recordingId` is the part folder's name where there is no receipt. */
-const lineOf = (outcome: PartOutcome) => {
+/** Its line. What has no receipt is named by its part's folder and manifest. */
+const lineOf = Effect.fnUntraced(function* (outcome: PartOutcome) {
   const { _tag: type, folder } = outcome
-  const recordingId = path.basename(folder)
-  switch (outcome._tag) {
-    case "Recovered":
-    case "AlreadyDone": {
-      const { durationMs, file, recordingId: id, roomId } = outcome.receipt
-      return {
-        type,
-        recordingId: id,
-        roomId,
-        folder,
-        durationMs,
-        ...(file === undefined ? {} : { file: path.join(storeDir, id, file) })
-      }
+  if (outcome._tag === "Recovered" || outcome._tag === "AlreadyDone") {
+    const { durationMs, file, parts, recordingId, roomId } = outcome.receipt
+    const nodeId = parts[0]?.nodeId
+    return {
+      type,
+      recordingId,
+      roomId,
+      ...(nodeId === undefined ? {} : { nodeId }),
+      folder,
+      durationMs,
+      ...(file === undefined ? {} : { file: path.join(storeDir, recordingId, file) })
     }
-    case "Held":
-      return { type, recordingId, folder, holder: outcome.holder }
-    case "NothingCaptured":
-      return { type, recordingId, folder }
-    case "Failed":
-      return { type, recordingId, folder, problem: outcome.error.message }
   }
-}
+  const manifest = yield* Effect.orElseSucceed(readManifest(folder), () => undefined)
+  return {
+    type,
+    recordingId: path.basename(folder),
+    ...(manifest === undefined ? {} : { roomId: manifest.roomId, nodeId: manifest.nodeId }),
+    folder,
+    ...(outcome._tag === "Held" ? { holder: outcome.holder } : {}),
+    ...(outcome._tag === "Failed" ? { problem: outcome.error.message } : {})
+  }
+})
 
 const words = (outcome: PartOutcome): string => {
-  const { recordingId } = lineOf(outcome)
+  const recordingId = path.basename(outcome.folder)
   switch (outcome._tag) {
     case "Recovered":
       return `${recordingId}: computed`
@@ -149,7 +150,7 @@ const program = Effect.gen(function* () {
     onOutcome: (outcome) =>
       Effect.andThen(
         publish(outcome),
-        Effect.sync(() => say(lineOf(outcome), words(outcome)))
+        Effect.map(lineOf(outcome), (line) => say(line, words(outcome)))
       )
   })
   const count = (tag: PartOutcome["_tag"]) => outcomes.filter(({ _tag }) => _tag === tag).length
