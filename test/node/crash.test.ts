@@ -54,7 +54,7 @@ it.live(
       expect(talkingCheck).toMatchObject({ lostPackets: 0, complaints: "" })
       expect(talkingCheck.packets).toBeGreaterThanOrEqual(known)
       expect(talkingCheck.receipt.parts[0]).not.toHaveProperty("sealed")
-      console.log(
+      yield* Effect.logInfo(
         `killed after ${sentByThen} packets were sent: ${talkingCheck.packets} recorded;`,
         `the node had said ${known} just before`
       )

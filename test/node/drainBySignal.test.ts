@@ -109,7 +109,7 @@ describe.each(ways)("$how", ({ start, stop }) => {
           rooms: [{ roomId: "another", nodeId: "b", lost: false }]
         })
         expect(b.isRunning()).toBe(true)
-        console.log(
+        yield* Effect.logInfo(
           `first refusal ${Math.round(refusedAfterMs)} ms after the signal; process gone`,
           `${Math.round(performance.timeOrigin + exit.atMs - computedAt)} ms after its last receipt`
         )

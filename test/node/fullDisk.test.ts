@@ -24,11 +24,8 @@ it.live(
       // As root; elsewhere a user namespace gives what is needed.
       const privileges = process.getuid?.() === 0 ? ["--mount"] : ["--mount", "--map-root-user"]
       const mount = `mount -t tmpfs -o size=${diskMegabytes}m tmpfs "$0" && exec "$@"`
-      const node = yield* startProgram("unshare", [
-        ...privileges,
-        ...["sh", "-c", mount, dataDir],
-        ...[process.execPath, ...ebbNodeArgs(cluster.options("a", { dataDir }))]
-      ])
+      const command = [process.execPath, ...ebbNodeArgs(cluster.options("a", { dataDir }))]
+      const node = yield* startProgram("unshare", [...privileges, "sh", "-c", mount, dataDir, ...command])
       yield* node.says(/serves \(incarnation/)
       const { sender } = yield* liveRoom(cluster, "talk", { recordingId: "talk-1" })
       const recording = call("recording.get", { recordingId: "talk-1" })

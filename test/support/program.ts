@@ -23,6 +23,8 @@ export interface Program {
   readonly signal: (name: NodeJS.Signals) => Effect.Effect<void>
   /** Into its standard input, which there is only when asked for. */
   readonly types: (text: string) => Effect.Effect<void>
+  /** Ends that input. */
+  readonly ends: Effect.Effect<void>
   /** To its whole group, which is its own when it was started so. */
   readonly signalGroup: (name: NodeJS.Signals) => Effect.Effect<void>
   readonly isRunning: () => boolean
@@ -103,6 +105,7 @@ export const startProgram = Effect.fnUntraced(function* (
       ),
     signal: (name) => Effect.sync(() => void child.kill(name)),
     types: (text) => Effect.sync(() => void child.stdin?.write(text)),
+    ends: Effect.sync(() => void child.stdin?.end()),
     signalGroup: (name) => Effect.sync(() => void process.kill(-pid, name)),
     isRunning: () => exit === undefined,
     exited: waitFor(() => exit)

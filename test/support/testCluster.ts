@@ -34,8 +34,7 @@ export interface TestCluster {
 const nodeActor = (system: ActorSystem["Service"], { incarnation, nodeId }: EbbNode) =>
   system.ref(NodeProtocol, { kind: nodeKind, id: nodeId, incarnation })
 
-export const testCluster = Effect.gen(function* () {
-  const name = "test"
+export const clusterNamed = Effect.fnUntraced(function* (name: string) {
   const nats = yield* natsServer
   const dataDir = join(yield* temporaryFolder, "data")
   const layer = ActorSystem.layer({ cluster: name, nodeId: "tester" }).pipe(
@@ -64,3 +63,5 @@ export const testCluster = Effect.gen(function* () {
   }
   return cluster
 })
+
+export const testCluster = clusterNamed("test")

@@ -73,7 +73,10 @@ export interface RunningNode {
   readonly ended: Effect.Effect<NodeEnd>
 }
 
-/** Starts a node. It serves when this returns; closing the scope ends it at once, its recordings left to a later start. */
+/**
+ * Starts a node. It serves when this returns; closing the scope ends it at once, its recordings left to a later start. One that cannot start
+ * leaves nothing behind.
+ */
 export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOptions) {
   yield* checkFfmpeg
   const { cluster, dataDir, nodeId } = options
@@ -104,9 +107,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
   // A scope of its own: the node's end releases everything, while the host's scope goes on.
   const outer = yield* Effect.scope
   const scope = yield* Scope.fork(outer, "sequential")
-  const services = yield* Layer.buildWithScope(all, scope)
-
-  return yield* Effect.gen(function* () {
+  const start = Effect.gen(function* () {
     const system = yield* ActorSystem
     const leases = yield* Leases
     system.setDeathOracle(leases.isDead)
@@ -120,6 +121,13 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
       { lease: initial, folder, unfinished, deadlines },
       { deadlines }
     )
+    // Before the folder's lock goes: once it is free, anybody may take what these recordings still write to.
+    yield* Effect.addFinalizer(() =>
+      system
+        .system(incarnation)
+        .ask("Stop", { kind: nodeKind, id: nodeId, kill: false, detail: "closed by its host" })
+        .pipe(Effect.ignore, Effect.andThen(node.outcome))
+    )
     yield* node.started
     yield* serveControl
     // It serves when others place rooms here: they know it by its lease, which follows the state.
@@ -129,20 +137,21 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     )
     yield* Effect.forkScoped(adopt(dataDir, nodeId))
 
-    const ended = yield* Deferred.make<NodeEnd>()
     const drain = (call: DrainCall) =>
       system.drain(nodeKind, nodeId, { reversible: true, evacuate: false, deadlines: {}, ...call })
-    yield* Effect.forkIn(
-      Effect.gen(function* () {
-        const { by, detail } = yield* node.ref.terminated
-        const outcome = yield* node.outcome
-        yield* Scope.close(scope, Exit.void)
-        const left = [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem }))
-        yield* Effect.logInfo(`node '${nodeId}' ended by ${by}: ${detail}`)
-        yield* Deferred.succeed(ended, { outcome, unfinished: left, code: exitCode(outcome, left.length) })
-      }),
-      outer
-    )
+    const ended = yield* Deferred.make<NodeEnd>()
+    // One way out, whoever takes it first: the node when it is drained, or its host.
+    const end = Effect.gen(function* () {
+      if (yield* Deferred.isDone(ended)) return
+      yield* Scope.close(scope, Exit.void)
+      const { by, detail } = yield* node.ref.terminated
+      const outcome = yield* node.outcome
+      const left = [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem }))
+      yield* Effect.logInfo(`node '${nodeId}' ended by ${by}: ${detail}`)
+      yield* Deferred.succeed(ended, { outcome, unfinished: left, code: exitCode(outcome, left.length) })
+    })
+    yield* Scope.addFinalizer(outer, end)
+    yield* Effect.forkIn(Effect.andThen(node.ref.terminated, Effect.uninterruptible(end)), outer)
     const running: RunningNode = {
       nodeId,
       incarnation,
@@ -151,7 +160,12 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
       ended: Deferred.await(ended)
     }
     return running
-  }).pipe(Effect.provide(services), Scope.provide(scope))
+  })
+  return yield* Layer.buildWithScope(all, scope).pipe(
+    Effect.flatMap((services) => Effect.provideContext(start, services)),
+    Scope.provide(scope),
+    Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+  )
 })
 
 const exitCode = (outcome: DrainOutcome, unfinished: number): number => {

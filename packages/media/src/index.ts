@@ -1,6 +1,8 @@
 /** A media node to embed or to run: everything public, named one by one. What crosses processes is in `@ebb/media/protocol`. */
 export { drainOnSignals } from "./drainOnSignals.ts"
 export type { SignalOptions } from "./drainOnSignals.ts"
+export type { EmbeddedNode, StartNodeOptions } from "./embed.ts"
+export { startNode } from "./embed.ts"
 export type { MediaEngineOptions } from "./engine/MediaEngine.ts"
 export * from "./MediaError.ts"
 export type { DrainCall, MediaNodeOptions, NodeEnd, RunningNode } from "./MediaNodeProcess.ts"
