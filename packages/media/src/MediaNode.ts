@@ -12,6 +12,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { availableParallelism } from "node:os"
 import type { RoomMedia } from "./engine/RoomMedia.ts"
+import { adoption } from "./Adoption.ts"
 import { Membership } from "./Membership.ts"
 import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
 import type { NodeReport } from "./protocol/Node.ts"
@@ -28,6 +29,8 @@ import { room } from "./Room.ts"
 export interface MediaNodeArgs {
   /** What its lease says of it from the start. */
   readonly lease: NodeLeaseBody
+  /** Where it and dead processes have their folders of journals. */
+  readonly dataDir: string
   /** This process's own folder of journals. */
   readonly folder: IncarnationFolder.IncarnationFolder
   /** Recordings that ended without a receipt, by id, and why. Shared with the program: its exit code depends on it. */
@@ -90,6 +93,11 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         self.drain({ by: "lease", reason: message, reversible: false, evacuate: true, deadlines: {} })
       ),
       Effect.forkScoped
+    )
+
+    // Refused only when a drain was faster than the start: then the node has ended already.
+    yield* Effect.ignore(
+      self.spawn(adoption, nodeId, { dataDir: args.dataDir, nodeId }, { holds: "sealing" })
     )
 
     const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {

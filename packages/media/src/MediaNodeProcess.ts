@@ -14,7 +14,6 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { hostname } from "node:os"
 import * as path from "node:path"
-import { adopt } from "./Adoption.ts"
 import { serveControl } from "./control/ControlServer.ts"
 import type { MediaEngineOptions } from "./engine/MediaEngine.ts"
 import { MediaEngine } from "./engine/MediaEngine.ts"
@@ -118,7 +117,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const node = yield* system.spawn(
       mediaNode,
       nodeId,
-      { lease: initial, folder, unfinished, deadlines },
+      { lease: initial, dataDir, folder, unfinished, deadlines },
       { deadlines }
     )
     // Before the folder's lock goes: once it is free, anybody may take what these recordings still write to.
@@ -135,7 +134,6 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
       Stream.filter((nodes) => nodes.some(({ inc, life }) => inc === incarnation && life !== "Starting")),
       Stream.runHead
     )
-    yield* Effect.forkScoped(adopt(dataDir, nodeId))
 
     const drain = (call: DrainCall) =>
       system.drain(nodeKind, nodeId, { reversible: true, evacuate: false, deadlines: {}, ...call })
