@@ -10,10 +10,8 @@ export interface RawClient {
   readonly tell: (subject: string, bytes: Uint8Array) => Effect.Effect<void>
 }
 
-/** The deadline of an ask. */
-const answerMs = 5000
-
-export const rawClient = Effect.fnUntraced(function* (address: string) {
+/** `answerMs`: the deadline of an ask. */
+export const rawClient = Effect.fnUntraced(function* (address: string, answerMs = 5000) {
   const connection = yield* Effect.acquireRelease(
     Effect.promise(() => connect({ servers: address, inboxPrefix: "_INBOX_raw", noAsyncTraces: true })),
     (open) => Effect.promise(() => open.close())
