@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as path from "node:path"
 import { RecordingInfo } from "./protocol/Recording.ts"
@@ -21,7 +22,10 @@ export class ReceiptIndex extends Context.Service<
   {
     /** What a receipt says of its recording, as the protocol has it. */
     readonly describe: (receipt: Receipt) => RecordingInfo
-    /** Enters a receipt. Never fails: an index that cannot be written now is written by a later start. */
+    /**
+     * Enters a receipt. Never fails: while the registry is away it is tried on behind the caller's back, for as long as this process lives;
+     * then a later start enters it.
+     */
     readonly publish: (receipt: Receipt) => Effect.Effect<void>
     readonly find: (recordingId: Id) => Effect.Effect<RecordingInfo | undefined, RegistryUnavailable>
     readonly list: Effect.Effect<ReadonlyArray<RecordingInfo>, RegistryUnavailable>
@@ -33,6 +37,7 @@ export class ReceiptIndex extends Context.Service<
       const registry = yield* Registry
       const store = yield* RecordingStore
       const bucket = yield* registry.bucket("receipts")
+      const scope = yield* Effect.scope
 
       const describe = (receipt: Receipt): RecordingInfo => {
         const part = receipt.parts[0]
@@ -66,11 +71,15 @@ export class ReceiptIndex extends Context.Service<
             ? bucket.create(receipt.recordingId, value)
             : bucket.update(receipt.recordingId, value, there.revision)
         },
-        Effect.catchTag("KeyConflict", () => Effect.void),
-        Effect.catch((error) =>
-          Effect.logWarning("a receipt is not in the index yet; a later start enters it", error)
-        )
+        Effect.catchTag("KeyConflict", () => Effect.void)
       )
+      const publishLater = (receipt: Receipt, why: RegistryUnavailable) =>
+        Effect.logWarning(
+          `the receipt of ${receipt.recordingId} is not in the index yet: ${why.message}`
+        ).pipe(
+          Effect.andThen(Effect.retry(publish(receipt), Schedule.spaced("1 second"))),
+          Effect.forkIn(scope)
+        )
 
       const read = (bytes: Uint8Array): RecordingInfo | undefined => {
         const value = unpack(bytes)
@@ -81,7 +90,11 @@ export class ReceiptIndex extends Context.Service<
 
       return ReceiptIndex.of({
         describe,
-        publish: (receipt) => Effect.asVoid(publish(receipt)),
+        publish: (receipt) =>
+          publish(receipt).pipe(
+            Effect.catch((error) => publishLater(receipt, error)),
+            Effect.asVoid
+          ),
         find: (recordingId) => Effect.map(bucket.get(recordingId), (entry) => entry && read(entry.value)),
         list: Effect.map(bucket.entries, (entries) =>
           entries.map((entry) => read(entry.value)).filter((info) => info !== undefined)
