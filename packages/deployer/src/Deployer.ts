@@ -170,17 +170,11 @@ const waitingFor = (rollout: OpenRollout, { report }: Cluster) => {
 }
 
 const endOfRollout = (rollout: Rollout): Effect.Effect<RolloutEnd> => {
-  switch (rollout._tag) {
-    case "Stopped": {
-      const { at, failure, plan } = rollout
-      const left = plan.old.slice(at.step).map(({ instance }) => instance)
-      return Effect.succeed(RolloutEnd.Stopped({ plan, failure, left }))
-    }
-    case "Completed":
-      return Effect.succeed(RolloutEnd.Completed({ plan: rollout.plan }))
-    default:
-      return Effect.die(`BUG: a rollout ended ${rollout._tag}`)
-  }
+  if (rollout._tag === "Completed") return Effect.succeed(RolloutEnd.Completed({ plan: rollout.plan }))
+  if (rollout._tag !== "Stopped") return Effect.die(`BUG: a rollout ended ${rollout._tag}`)
+  const { at, failure, plan } = rollout
+  const left = plan.old.slice(at.step).map(({ instance }) => instance)
+  return Effect.succeed(RolloutEnd.Stopped({ plan, failure, left }))
 }
 
 const statusOf = (rollout: Rollout) => {

@@ -1,0 +1,139 @@
+/**
+ * A cluster that `ebb up` runs, in a folder of its own, and the command line as an operator uses it. Whatever was started in the folder is
+ * ended by its pid when the test's scope closes, also when `ebb` itself was killed.
+ */
+import { layerNats } from "@ebb/actors"
+import { type Instance, layerLocal, natsEndpoint, openCluster, Orchestrator } from "@ebb/deployer"
+import { makeControlClient } from "@ebb/media/protocol"
+import { readdir, readFile, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import type * as Scope from "effect/Scope"
+import { ebbNodeProgram } from "../support/ebbNode.ts"
+import { type Program, startProgram } from "../support/program.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
+import { until } from "../support/until.ts"
+
+const program = join(import.meta.dirname, "../../packages/deployer/src/bin/ebb.ts")
+
+export const ebb = (...args: ReadonlyArray<string>) =>
+  startProgram(process.execPath, [program, ...args], { env: { EBB_WORKERS: "1", EBB_STATE: undefined } })
+
+type Line = Readonly<Record<string, unknown>>
+export const jsonOf = (line: string): Line => {
+  try {
+    return JSON.parse(line) as Line
+  } catch {
+    return {}
+  }
+}
+
+/** Runs a command to its end. */
+export const ran = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const command = yield* ebb(...args)
+    const { code } = yield* command.exited
+    return {
+      code,
+      lines: command.lines,
+      last: jsonOf(command.lines.findLast((line) => line.startsWith("{")) ?? "")
+    }
+  }).pipe(Effect.scoped)
+
+/** The first line of that type, and of those fields. */
+export const saysJson = (command: Program, type: string, fields: Line = {}) =>
+  Effect.map(
+    until(
+      Effect.sync(() =>
+        command.lines
+          .map(jsonOf)
+          .find(
+            (line) =>
+              line["type"] === type && Object.entries(fields).every(([key, value]) => line[key] === value)
+          )
+      ),
+      (line) => line !== undefined || !command.isRunning()
+    ),
+    (line) => {
+      if (line === undefined) throw new Error(`no ${type} in:\n${command.lines.join("\n")}`)
+      return line
+    }
+  )
+
+export interface EbbCluster {
+  readonly folder: string
+  readonly up: Program
+  readonly upAgain: Effect.Effect<Program, never, Scope.Scope>
+  readonly call: Effect.Success<ReturnType<typeof makeControlClient>>["call"]
+  readonly instances: Effect.Effect<ReadonlyArray<Instance>>
+  /** `ebb rollout --json` with these. */
+  readonly rollout: (...args: ReadonlyArray<string>) => Effect.Effect<Program, never, Scope.Scope>
+  /** How often an instance says that it was signalled. */
+  readonly signalsOf: (instance: string) => Effect.Effect<number>
+}
+
+const endAll = Effect.fnUntraced(function* (folder: string) {
+  const orchestrator = yield* Effect.provide(
+    Orchestrator,
+    layerLocal({ instances: join(folder, "instances"), releases: "" })
+  )
+  for (const { instance, state } of yield* orchestrator.list) {
+    yield* orchestrator.kill(instance)
+    if (state._tag !== "Starting") yield* orchestrator.ended(instance)
+  }
+  const runs = join(folder, "nats/runs")
+  for (const run of yield* Effect.promise(() => readdir(runs).catch(() => []))) {
+    const file = yield* Effect.promise(() => readFile(join(runs, run, "pid.json"), "utf8").catch(() => "{}"))
+    const pid = jsonOf(file)["pid"]
+    if (typeof pid === "number") yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
+  }
+}, Effect.orDie)
+
+export const ebbCluster = Effect.fnUntraced(function* (
+  nodes: number
+): Effect.fn.Return<EbbCluster, never, Scope.Scope> {
+  const folder = yield* temporaryFolder
+  const release = { command: [process.execPath, ebbNodeProgram] }
+  yield* Effect.promise(() =>
+    writeFile(join(folder, "releases.json"), JSON.stringify({ versions: { v1: release, v2: release } }))
+  )
+  yield* Effect.addFinalizer(() => endAll(folder))
+  const state = ["--state", folder, "--json"]
+  const upAgain = Effect.gen(function* () {
+    const up = yield* ebb("up", ...state, "--nodes", String(nodes), "--version", "v1")
+    yield* saysJson(up, "Ready", { nodes })
+    return up
+  })
+  const up = yield* upAgain
+
+  const cluster = yield* Effect.orDie(openCluster(folder))
+  const endpoint = yield* Effect.orDie(natsEndpoint(cluster, "control"))
+  const nats = layerNats({
+    ...endpoint,
+    cluster: cluster.name,
+    name: "tester",
+    inboxPrefix: `${endpoint.inboxPrefix}.tester`
+  })
+  const services = yield* Layer.build(nats).pipe(
+    Effect.provideService(References.MinimumLogLevel, "None"),
+    Effect.orDie
+  )
+  const { call } = yield* Effect.provideContext(makeControlClient(cluster.name), services)
+  const orchestrator = yield* Effect.orDie(Effect.provide(Orchestrator, layerLocal(cluster)))
+  return {
+    folder,
+    up,
+    upAgain,
+    call,
+    instances: Effect.orDie(orchestrator.list),
+    rollout: (...args) => ebb("rollout", ...state, ...args),
+    signalsOf: (instance) =>
+      Effect.promise(() => readFile(join(folder, "instances", instance, "log"), "utf8")).pipe(
+        Effect.map(
+          (log) => log.split("\n").filter((line) => /SIGTERM: (draining|evacuating)/.test(line)).length
+        )
+      )
+  }
+}, Effect.orDie)

@@ -1,0 +1,322 @@
+/** The command line and the deployer on real parts: nats-server, nodes, media. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { childrenOf } from "../support/ebbNode.ts"
+import { liveRoom } from "../support/liveRoom.ts"
+import { until, untilTrue } from "../support/until.ts"
+import { ebb, ebbCluster, jsonOf, ran, saysJson } from "./ebbCluster.ts"
+
+const slow = 120_000
+
+const running = (cluster: Effect.Success<ReturnType<typeof ebbCluster>>) =>
+  Effect.map(cluster.instances, (all) => all.filter(({ state }) => state._tag === "Running"))
+
+describe("ebb rollout", () => {
+  it.live(
+    "replaces the nodes while a recorded room goes on, waits for it, and signals each old node once",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(2)
+        const old = yield* running(cluster)
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        const rollout = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(rollout, "Waiting", { instance: room.nodeId, life: "Draining" })
+        const before = room.receiver.packets()
+        yield* untilTrue(() => room.receiver.packets() > before + 50)
+        assert.isTrue(rollout.isRunning())
+        yield* room.sender.stop
+        yield* cluster.call("room.close", { roomId: "room" })
+
+        assert.strictEqual((yield* rollout.exited).code, 0)
+        assert.deepInclude(jsonOf(rollout.lines.at(-1) ?? ""), {
+          type: "Result",
+          outcome: "completed",
+          replaced: 2,
+          of: 2
+        })
+        assert.strictEqual((yield* cluster.call("recording.get", { recordingId: "rec" })).state, "Computed")
+        const listed = yield* ran("nodes", "--state", cluster.folder, "--json")
+        const nodes = listed.lines.map(jsonOf).filter(({ type }) => type === "Node")
+        assert.deepStrictEqual(
+          nodes.map(({ life, version }) => [life, version]),
+          [
+            ["Serving", "v2"],
+            ["Serving", "v2"]
+          ]
+        )
+        for (const { instance } of old) assert.strictEqual(yield* cluster.signalsOf(instance), 1)
+        const all = yield* cluster.instances
+        for (const { instance } of old) {
+          assert.deepInclude(all.find((each) => each.instance === instance)?.state, {
+            _tag: "Exited",
+            code: 0
+          })
+        }
+
+        yield* cluster.up.signal("SIGINT")
+        assert.strictEqual((yield* cluster.up.exited).code, 0)
+        assert.deepStrictEqual(yield* running(cluster), [])
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "killed -9 right after it signalled, and run again, sends no second signal",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const [old] = yield* running(cluster)
+        const instance = old?.instance ?? ""
+        yield* cluster.call("room.create", { roomId: "room" })
+        const first = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(first, "Signalled", { instance })
+        yield* first.signal("SIGKILL")
+        yield* first.exited
+
+        const other = yield* ran("rollout", "--state", cluster.folder, "--json", "--to", "v1")
+        assert.strictEqual(other.code, 1)
+        assert.deepInclude(other.last["error"], { tag: "RolloutOpen" })
+
+        const second = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(second, "Waiting", { instance, life: "Draining" })
+        yield* cluster.call("room.close", { roomId: "room" })
+        assert.strictEqual((yield* second.exited).code, 0)
+        assert.strictEqual(yield* cluster.signalsOf(instance), 1)
+        assert.isFalse(second.lines.some((line) => jsonOf(line)["type"] === "Signalled"))
+        assert.strictEqual((yield* running(cluster)).length, 1)
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "is refused while another runs, detaches on Ctrl-C, and is gone on with",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const [old] = yield* running(cluster)
+        yield* cluster.call("room.create", { roomId: "room" })
+        const first = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(first, "Waiting")
+        const second = yield* ran("rollout", "--state", cluster.folder, "--json", "--to", "v2")
+        assert.strictEqual(second.code, 1)
+        assert.deepInclude(second.last["error"], { tag: "RolloutRunning" })
+        assert.include(second.lines.join("\n"), String(first.pid))
+
+        yield* first.signal("SIGINT")
+        assert.strictEqual((yield* first.exited).code, 130)
+        assert.deepInclude(jsonOf(first.lines.at(-1) ?? ""), { outcome: "detached" })
+        const third = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(third, "DeployerAttached")
+        yield* cluster.call("room.close", { roomId: "room" })
+        assert.strictEqual((yield* third.exited).code, 0)
+        assert.strictEqual(yield* cluster.signalsOf(old?.instance ?? ""), 1)
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "--force kill lists who is cut and refuses; with --yes it loses no recording",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const [old] = yield* running(cluster)
+        const instance = old?.instance ?? ""
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        yield* untilTrue(() => room.sender.video.frames() > 50)
+
+        const force = ["--to", "v2", "--force", "kill"] as const
+        const asked = yield* ran("rollout", "--state", cluster.folder, "--json", ...force)
+        assert.strictEqual(asked.code, 1)
+        assert.deepInclude(asked.last["error"], { tag: "ForceUnconfirmed" })
+        assert.deepInclude(asked.lines.map(jsonOf)[0], {
+          nodeId: instance,
+          rooms: ["room"],
+          recordings: ["rec"]
+        })
+        assert.strictEqual((yield* running(cluster)).length, 1)
+
+        const rollout = yield* cluster.rollout(...force, "--yes")
+        assert.strictEqual((yield* rollout.exited).code, 0, rollout.lines.join("\n"))
+        assert.deepInclude(yield* saysJson(rollout, "RecordingsRecovered"), { computed: ["rec"], failed: [] })
+        const recording = yield* cluster.call("recording.get", { recordingId: "rec" })
+        assert.strictEqual(recording.state, "Computed")
+        assert.isAbove(recording.packets, 50)
+        assert.strictEqual(yield* cluster.signalsOf(instance), 0)
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "--force evacuate ends the rooms, and waits for their recordings",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        yield* untilTrue(() => room.sender.video.frames() > 50)
+        const rollout = yield* cluster.rollout("--to", "v2", "--force", "evacuate", "--yes")
+        assert.strictEqual((yield* rollout.exited).code, 0, rollout.lines.join("\n"))
+        assert.deepInclude(yield* saysJson(rollout, "InstanceEnded"), { code: 3 })
+        assert.strictEqual((yield* cluster.call("recording.get", { recordingId: "rec" })).state, "Computed")
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "stops with 2 at a node that is killed, names its recording; run again it recovers it and goes on",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const [old] = yield* running(cluster)
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        yield* untilTrue(() => room.sender.video.frames() > 50)
+        const rollout = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(rollout, "Waiting")
+        assert.strictEqual(old?.state._tag, "Running")
+        if (old?.state._tag === "Running") process.kill(old.state.pid, "SIGKILL")
+        assert.strictEqual((yield* rollout.exited).code, 2)
+        const result = jsonOf(rollout.lines.at(-1) ?? "")
+        assert.deepInclude(result, { outcome: "stopped", left: [old?.instance] })
+        assert.deepInclude(result["failure"], {
+          reason: "Ended",
+          instance: old?.instance,
+          recordings: ["rec"]
+        })
+
+        const again = yield* cluster.rollout("--to", "v2")
+        assert.strictEqual((yield* again.exited).code, 0, again.lines.join("\n"))
+        assert.strictEqual((yield* cluster.call("recording.get", { recordingId: "rec" })).state, "Computed")
+        assert.strictEqual((yield* running(cluster)).length, 1)
+      }).pipe(Effect.scoped),
+    slow
+  )
+})
+
+describe("ebb up", () => {
+  it.live(
+    "killed -9 leaves nodes and calls alone, and the next one takes them up",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(2)
+        const before = (yield* running(cluster)).map(({ instance }) => instance)
+        yield* cluster.call("room.create", { roomId: "room" })
+        yield* cluster.up.signal("SIGKILL")
+        yield* cluster.up.exited
+        const again = yield* cluster.upAgain
+        assert.deepInclude(yield* saysJson(again, "Adopted"), { nodes: before })
+        assert.strictEqual((yield* cluster.call("room.get", { roomId: "room" })).roomId, "room")
+        assert.deepStrictEqual(
+          (yield* running(cluster)).map(({ instance }) => instance),
+          before
+        )
+
+        const second = yield* ran("up", "--state", cluster.folder, "--json")
+        assert.deepInclude(second.last["error"], { tag: "ClusterClaimed" })
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "starts nats-server again when it dies, and everything can be commanded as before",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        yield* cluster.call("room.create", { roomId: "room" })
+        // Its own children are wrappers in sessions of their own: the server is the one that listens.
+        const wrappers = yield* childrenOf(cluster.up.pid)
+        const servers = (yield* Effect.forEach(wrappers, ({ pid }) => childrenOf(pid)))
+          .flat()
+          .filter(({ command }) => command.startsWith("nats-server"))
+        assert.strictEqual(servers.length, 1)
+        for (const { pid } of servers) process.kill(pid, "SIGKILL")
+        yield* saysJson(cluster.up, "NatsEnded")
+        yield* until(cluster.call("room.get", { roomId: "room" }), ({ roomId }) => roomId === "room")
+        const rollout = yield* cluster.rollout("--to", "v2")
+        yield* saysJson(rollout, "Waiting")
+        yield* cluster.call("room.close", { roomId: "room" })
+        assert.strictEqual((yield* rollout.exited).code, 0)
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "waits on Ctrl-C for a room and names it; a second one evacuates, and the recording is kept",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        yield* untilTrue(() => room.sender.video.frames() > 50)
+        yield* cluster.up.signal("SIGINT")
+        const waiting = yield* saysJson(cluster.up, "Waiting")
+        assert.deepInclude(waiting, { instance: room.nodeId, rooms: ["room"], recordings: ["rec"] })
+        // Two that come together are one.
+        yield* Effect.sleep("1100 millis")
+        yield* cluster.up.signal("SIGINT")
+        assert.strictEqual((yield* cluster.up.exited).code, 0, cluster.up.lines.join("\n"))
+        assert.strictEqual(yield* cluster.signalsOf(room.nodeId), 1)
+
+        const again = yield* cluster.upAgain
+        yield* until(
+          cluster.call("recording.get", { recordingId: "rec" }),
+          ({ state }) => state === "Computed"
+        )
+        yield* again.signal("SIGINT")
+        assert.strictEqual((yield* again.exited).code, 0)
+      }).pipe(Effect.scoped),
+    slow
+  )
+})
+
+describe("ebb", () => {
+  it.live("cordons, uncordons, drains and undrains a node", () =>
+    Effect.gen(function* () {
+      const cluster = yield* ebbCluster(1)
+      const [{ instance } = { instance: "" }] = yield* running(cluster)
+      yield* cluster.call("room.create", { roomId: "room" })
+      const state = ["--state", cluster.folder, "--json"]
+      const report = cluster.call("node.status", { nodeId: instance })
+      for (const [command, life, admission] of [
+        ["cordon", "Serving", "cordoned"],
+        ["uncordon", "Serving", "open"],
+        ["drain", "Draining", "closed"],
+        ["undrain", "Serving", "open"]
+      ] as const) {
+        const { code, last } = yield* ran(command, instance, ...state)
+        assert.strictEqual(code, 0, command)
+        assert.deepInclude(last, { type: "Result", outcome: "ok", nodeId: instance })
+        assert.deepInclude(yield* report, { life, admission })
+      }
+      const unknown = yield* ran("drain", "nobody", ...state)
+      assert.strictEqual(unknown.code, 1)
+      assert.deepInclude(unknown.last["error"], { tag: "NotFound", retry: "never" })
+      const rooms = yield* ran("rooms", ...state)
+      assert.deepInclude(rooms.lines.map(jsonOf)[0], {
+        type: "Room",
+        roomId: "room",
+        nodeId: instance,
+        lost: false
+      })
+      yield* ran("drain", instance, "--evacuate", ...state)
+      yield* until(running(cluster), (left) => left.length === 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("helps, suggests what was meant, and says in one line what to do", () =>
+    Effect.gen(function* () {
+      const help = yield* ran("rollout", "--help")
+      assert.strictEqual(help.code, 0)
+      assert.include(help.lines.join("\n"), "Exit codes")
+      for (const mistyped of [["nods"], ["rollout", "--too", "v2"], ["rollout"], ["up", "--nodes", "many"]]) {
+        const { code, lines } = yield* ran(...mistyped)
+        assert.strictEqual(code, 64, mistyped.join(" "))
+        assert.notInclude(lines.join("\n"), "    at ")
+      }
+      assert.include((yield* ran("nods")).lines.join("\n"), "nodes")
+      const none = yield* ran("nodes", "--state", "/nonexistent")
+      assert.strictEqual(none.code, 1)
+      assert.strictEqual(none.lines.length, 1)
+      assert.include(none.lines[0], "ebb up")
+      const command = yield* ebb("--version")
+      assert.strictEqual((yield* command.exited).code, 0)
+    }).pipe(Effect.scoped)
+  )
+})
