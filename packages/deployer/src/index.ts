@@ -1,19 +1,27 @@
 export {
   ClusterClaimed,
+  ClusterDown,
   ClusterMismatch,
   ClusterNotFound,
+  ForceUnconfirmed,
   InstanceConflict,
   InstanceNotRunning,
   InstanceNotStarted,
   InvalidName,
   NatsServerFailed,
   NatsServerMissing,
+  NothingToReplace,
   PlatformUnsupported,
   ReleasesUnreadable,
+  RolloutLogUnreadable,
+  RolloutOpen,
+  RolloutRunning,
+  RolloutTakenOver,
   SignalRefused,
   StateUnreadable,
   UnknownInstance,
-  UnknownVersion
+  UnknownVersion,
+  VersionUnspecified
 } from "./DeployError.ts"
 export {
   type Instance,
@@ -36,3 +44,31 @@ export {
   openCluster,
   stateFolder
 } from "./cluster/state.ts"
+export { nodeLaunch } from "./cluster/nodeLaunch.ts"
+export {
+  deployer,
+  type DeployerArgs,
+  deployerKind,
+  type DeployerLost,
+  DeployerProtocol,
+  type Recovered,
+  RolloutEnd,
+  RolloutProgress,
+  type RolloutRequest
+} from "./Deployer.ts"
+export { isOpen, type Plan, type Rollout, type RolloutStage } from "./Rollout.ts"
+export {
+  type Cluster as SeenCluster,
+  decide,
+  defaultLimits,
+  type RolloutLimits,
+  Step
+} from "./RolloutDecision.ts"
+export {
+  ForceMode,
+  type OldInstance,
+  RolloutEvent,
+  RolloutFailure,
+  type RolloutRecord
+} from "./RolloutEvent.ts"
+export { readRollout } from "./RolloutLog.ts"

@@ -8,6 +8,7 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import { natsEndpoint } from "../cluster/embeddedNats.ts"
 import { mediaProgram, nodeEnvironment } from "../cluster/nodeLaunch.ts"
+import { paragraph } from "./help.ts"
 import { duration, Output } from "./output.ts"
 import { command, Ended, root } from "./root.ts"
 import { controlClient, theCluster } from "./session.ts"
@@ -124,8 +125,15 @@ const recover = Command.make(
       })
     )
 ).pipe(
+  Command.withShortDescription("Finish what dead processes left of recordings in a data folder"),
   Command.withDescription(
-    "Finish what dead processes left of recordings in a data folder, without a node. Exits with 4 when some cannot be finished"
+    paragraph(
+      "Finish what dead processes left of recordings in a data folder, without a node.",
+      "Touches nothing of processes that live.",
+      "",
+      "Exit codes: 0 nothing is left to do, 4 some cannot be finished (they are named,",
+      "and kept), 1 failed, 64 bad usage."
+    )
   )
 )
 

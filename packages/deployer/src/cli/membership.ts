@@ -38,13 +38,24 @@ export const members = Effect.gen(function* () {
 
 export const isAlive = ({ state }: Member): boolean => state._tag !== "Exited" && state._tag !== "Vanished"
 
+/** It is over, and was neither drained nor evacuated. */
+export const endedBadly = ({ state }: Member): boolean =>
+  state._tag === "Vanished" || (state._tag === "Exited" && state.code !== 0 && state.code !== 3)
+
 /** In a word. */
-export const stateOf = ({ control, life, state }: Member): string => {
+export const stateOf = ({ control, life, signalled, state }: Member): string => {
   switch (state._tag) {
     case "Starting":
       return "Starting"
     case "Running":
-      return life === undefined ? "Starting" : control === "isolated" ? `${life}, isolated` : life
+      // Without a lease it has not yet got one, or has given it up on its way out.
+      return life === undefined
+        ? signalled === "no"
+          ? "Starting"
+          : "Ending"
+        : control === "isolated"
+          ? `${life}, isolated`
+          : life
     case "Exiting":
       return "Exiting"
     case "Exited":
@@ -65,7 +76,8 @@ export const news = (
     const admission = (of: Member) => (of.admission === "cordoned" ? ", cordoned" : "")
     const text = `${stateOf(member)}${admission(member)}`
     if (known !== undefined && text === `${stateOf(known)}${admission(known)}`) return []
-    return [{ member, text: `${member.instance} (${member.version}) ${text}` }]
+    const look = endedBadly(member) ? `; its output is in ${member.log}` : ""
+    return [{ member, text: `${member.instance} (${member.version}) ${text}${look}` }]
   })
 
 export const memberTable = (all: ReadonlyArray<Member>): ReadonlyArray<string> =>
@@ -80,3 +92,13 @@ export const memberTable = (all: ReadonlyArray<Member>): ReadonlyArray<string> =
       String(member.recordings)
     ])
   ])
+
+/** With stable names. */
+export const jsonOf = (member: Member) => ({
+  instance: member.instance,
+  version: member.version,
+  state: member.state._tag,
+  life: member.life ?? null,
+  admission: member.admission ?? null,
+  code: member.state._tag === "Exited" ? member.state.code : null
+})

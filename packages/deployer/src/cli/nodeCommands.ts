@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import { paragraph } from "./help.ts"
 import { Output } from "./output.ts"
 import { command } from "./root.ts"
 import { controlClient } from "./session.ts"
@@ -71,8 +72,12 @@ export const drain = Command.make(
       })
     )
 ).pipe(
+  Command.withShortDescription("Let a node end once its rooms have closed"),
   Command.withDescription(
-    "Let a node take nothing new, and end when its last room has closed and its last recording is stored"
+    paragraph(
+      "Let a node take nothing new, and end when its last room has closed and its",
+      "last recording is stored. Returns at once; `ebb undrain` takes it back."
+    )
   )
 )
 
@@ -85,4 +90,6 @@ export const undrain = Command.make("undrain", { node }, ({ node: nodeId }) =>
       yield* output.result({ outcome: "ok", nodeId }, `${nodeId} serves again`)
     })
   )
-).pipe(Command.withDescription("Take a drain back, until its last room has closed. Refused after a SIGTERM"))
+).pipe(
+  Command.withDescription("Take a drain back; refused after a SIGTERM, or once its last room has closed")
+)

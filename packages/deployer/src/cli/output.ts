@@ -61,7 +61,11 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
               : align([columns, ...rows.map(({ cells }) => cells)])
           for (const line of text) draw(`${line}\n`, below)
         }),
-      live: (lines) => Effect.sync(() => void (terminal && draw("", lines))),
+      live: (lines) =>
+        Effect.sync(() => {
+          const same = lines.length === below.length && lines.every((line, i) => line === below[i])
+          if (terminal && !same) draw("", lines)
+        }),
       result: (object, text) =>
         Effect.sync(() => {
           draw("", [])

@@ -33,6 +33,8 @@ export const recoverFrom = (
     const environment = nodeEnvironment(cluster, endpoint, `ebb-${process.pid}-recover`)
     const child = spawn(process.execPath, [mediaProgram("ebb-recordings"), cluster.dataDir, "--json"], {
       stdio: ["ignore", "pipe", "inherit"],
+      // A session of its own: a Ctrl-C in the terminal detaches from the rollout, and must not look like a failed recovery.
+      detached: true,
       env: { ...process.env, ...environment }
     })
     let output = ""

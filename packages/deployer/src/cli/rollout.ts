@@ -19,11 +19,12 @@ import { deployer, type DeployerLost, replaceable, RolloutEnd } from "../Deploye
 import { acquireLock } from "../internal/folderLock.ts"
 import { layerLocal } from "../orchestrators/local.ts"
 import type { ForceMode } from "../RolloutEvent.ts"
+import { paragraph } from "./help.ts"
 import { interrupts } from "./interrupts.ts"
 import { Output } from "./output.ts"
 import { recoverFrom } from "./recoverFrom.ts"
 import { command, Ended, exitCodes } from "./root.ts"
-import { reportProgress, resultOf } from "./rolloutReport.ts"
+import { makeReport, resultOf } from "./rolloutReport.ts"
 import { connection, controlClient, theCluster } from "./session.ts"
 import { newGroupName } from "./names.ts"
 
@@ -36,7 +37,7 @@ export const rollout = Command.make(
     ),
     force: Flag.Literals("force", ["evacuate", "kill"]).pipe(
       Flag.withDescription(
-        "Do not wait for rooms to close: `evacuate` ends them and finishes their recordings; `kill` ends the processes and recovers the recordings from disk"
+        "Do not wait for rooms: end them (evacuate), or kill the nodes; recordings are kept"
       ),
       Flag.optional
     ),
@@ -51,7 +52,7 @@ export const rollout = Command.make(
         const cluster = yield* theCluster
         yield* findRelease(yield* readReleases(cluster.releases), to)
         const mode = Option.getOrUndefined(force)
-        if (mode !== undefined && !yes) yield* refuseUnconfirmed(cluster, mode)
+        if (mode !== undefined && !yes) return yield* refuseUnconfirmed(cluster, mode)
         yield* claimRollout(cluster)
         const end = yield* run(cluster, to, mode)
         const output = yield* Output
@@ -61,14 +62,19 @@ export const rollout = Command.make(
       })
     )
 ).pipe(
+  Command.withShortDescription("Replace all nodes by new ones of a version, one at a time"),
   Command.withDescription(
-    [
-      "Replace all nodes by new ones of a version, one at a time: start a new one, drain an old one (SIGTERM, once), wait until its rooms have closed and its recordings are stored, next.",
+    paragraph(
+      "Replace all nodes by new ones of a version, one at a time: start a new one,",
+      "drain an old one (SIGTERM, once), wait until its rooms have closed and its",
+      "recordings are stored, next.",
       "",
-      "Ctrl-C detaches: nodes go on draining, nothing more is done. The same command again goes on with it.",
+      "Ctrl-C detaches: what drains goes on draining, and nothing more is done. The",
+      "same command again goes on with it, also after a stop or a crash.",
       "",
-      "Exit codes: 0 completed, 1 failed (nothing was changed that the log does not know), 2 stopped (what is left is named), 64 bad usage, 130 detached by Ctrl-C."
-    ].join("\n")
+      "Exit codes: 0 completed, 1 failed or refused, 2 stopped (what is left and what",
+      "to do is named), 64 bad usage, 130 detached by Ctrl-C."
+    )
   )
 )
 
@@ -123,7 +129,7 @@ const run = Effect.fnUntraced(function* (cluster: Cluster, to: string, force: Fo
       request: { rollout: newGroupName("r"), to, ...(force === undefined ? {} : { force }) },
       launch: nodeLaunch(cluster, endpoint),
       recover: (instance) => recoverFrom(cluster, endpoint, instance),
-      onProgress: (progress) => Effect.provideService(reportProgress(progress), Output, output),
+      onProgress: makeReport(output),
       ended
     })
     yield* actor.started

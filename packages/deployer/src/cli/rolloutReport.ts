@@ -2,23 +2,72 @@
 import * as Effect from "effect/Effect"
 import type { RolloutEnd, RolloutProgress } from "../Deployer.ts"
 import type { RolloutEvent, RolloutFailure } from "../RolloutEvent.ts"
-import { count, Output } from "./output.ts"
+import { idle, isOpen, type Rollout } from "../Rollout.ts"
+import { align, count, type Output } from "./output.ts"
 
-export const reportProgress = Effect.fnUntraced(function* (progress: RolloutProgress) {
-  const output = yield* Output
-  if (progress._tag === "Waiting") {
-    const { instance, life, recordings, rooms } = progress
-    const text = `  ${instance} is ${life}: ${count(rooms.length, "room")}, ${count(recordings.length, "recording")}${some(rooms)}`
-    return yield* output.line({ type: "Waiting", instance, life, rooms, recordings }, text)
+/** Tells of each progress, and keeps the table below up to date. */
+export const makeReport = (output: Output["Service"]) => {
+  let rollout: Rollout = idle
+  let waiting: Waiting | undefined
+  /** What stands for an old instance now, as far as it was seen from here. */
+  const replacedBy = new Map<string, string>()
+  return (progress: RolloutProgress): Effect.Effect<void> => {
+    if (progress._tag === "Logged") {
+      rollout = progress.rollout
+      const { event } = progress.record
+      if (event._tag === "StepFinished") replacedBy.set(event.instance, event.replacedBy)
+    }
+    waiting = progress._tag === "Waiting" ? progress : undefined
+    return Effect.andThen(lineOf(output, progress), output.live(tableOf(rollout, waiting, replacedBy)))
   }
-  if (progress._tag === "Signalled") {
-    const { at, instance } = progress
-    return yield* output.line({ type: "Signalled", at, instance }, `  SIGTERM to ${instance}`)
+}
+type Waiting = Extract<RolloutProgress, { readonly _tag: "Waiting" }>
+
+const lineOf = (output: Output["Service"], progress: RolloutProgress): Effect.Effect<void> => {
+  switch (progress._tag) {
+    case "Waiting": {
+      const { instance, life, recordings, rooms } = progress
+      const text = `    ${instance} is ${life}: ${count(rooms.length, "room")}, ${count(recordings.length, "recording")}${some(rooms)}`
+      return output.line({ type: "Waiting", instance, life, rooms, recordings }, text)
+    }
+    case "Signalled": {
+      const { at, instance } = progress
+      return output.line({ type: "Signalled", at, instance }, `    SIGTERM to ${instance}`)
+    }
+    case "Logged": {
+      const { at, event } = progress.record
+      const { _tag: type, ...fields } = event
+      return output.line({ type, at, ...fields }, words(event))
+    }
   }
-  const { at, event } = progress.record
-  const { _tag: type, ...fields } = event
-  yield* output.line({ type, at, ...fields }, words(event))
-})
+}
+
+/** One row for each old instance. */
+const tableOf = (
+  rollout: Rollout,
+  waiting: Waiting | undefined,
+  replacedBy: ReadonlyMap<string, string>
+): ReadonlyArray<string> => {
+  if (!isOpen(rollout)) return []
+  const stage = "at" in rollout ? rollout.at : rollout
+  const { plan } = rollout
+  const rows = plan.old.map(({ instance, version }, step) => {
+    const now = step === stage.step
+    const isNow = now && stage._tag !== "Between"
+    const state = step < stage.step ? "replaced" : isNow ? (waiting?.life ?? stage._tag) : ""
+    const held = now && waiting !== undefined
+    return [
+      instance,
+      version,
+      state,
+      held ? String(waiting.rooms.length) : "",
+      held ? String(waiting.recordings.length) : "",
+      replacedBy.get(instance) ?? (isNow ? stage.instance : "")
+    ]
+  })
+  const title = `rollout ${plan.rollout} to ${plan.to}: ${stage.step} of ${plan.old.length} replaced. Ctrl-C detaches`
+  return ["", title, ...align([["OLD", "VERSION", "STATE", "ROOMS", "RECORDINGS", "NEW"], ...rows])]
+}
 
 const some = (names: ReadonlyArray<string>) =>
   names.length === 0 ? "" : ` (${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""})`

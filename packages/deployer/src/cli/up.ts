@@ -5,8 +5,8 @@
  * Ends them only as they can bear it: the first Ctrl-C drains, the second evacuates, the third kills; nats-server goes last.
  */
 import process from "node:process"
-import { Leases } from "@ebb/actors"
-import { type ControlClient, makeControlClient } from "@ebb/media/protocol"
+import { layerNatsEventLog, Leases } from "@ebb/actors"
+import { makeControlClient } from "@ebb/media/protocol"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -24,8 +24,11 @@ import { VersionUnspecified } from "../DeployError.ts"
 import { createFileOnce } from "../internal/stateFile.ts"
 import { layerLocal } from "../orchestrators/local.ts"
 import { Orchestrator } from "../Orchestrator.ts"
+import { readRollout } from "../RolloutLog.ts"
+import { paragraph } from "./help.ts"
+import { concludeOf, type Ending, endingWords, endNodes, harder } from "./endNodes.ts"
 import { interrupts } from "./interrupts.ts"
-import { isAlive, type Member, members, memberTable, news, stateOf } from "./membership.ts"
+import { isAlive, jsonOf, type Member, members, memberTable, news } from "./membership.ts"
 import { newGroupName } from "./names.ts"
 import { count, Output } from "./output.ts"
 import { command, Ended, exitCodes, root } from "./root.ts"
@@ -38,27 +41,23 @@ export const up = Command.make(
   {
     nodes: Flag.Int("nodes").pipe(
       Flag.withMetavar("N"),
-      Flag.withDescription("How many nodes are to run (default: 3); living ones count"),
+      Flag.withDescription("How many nodes are to run; living ones count (default: 3)"),
       Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100 }))),
       Flag.withDefault(3)
     ),
     version: Flag.String("version").pipe(
       Flag.withMetavar("VERSION"),
-      Flag.withDescription(
-        "What new nodes run, by its name in the releases file (default: `current`, or its only one)"
-      ),
+      Flag.withDescription("What new nodes run (default: what was rolled out last, or `current`)"),
       Flag.optional
     ),
     releases: Flag.String("releases").pipe(
       Flag.withMetavar("FILE"),
-      Flag.withDescription("The releases file, remembered (default: releases.json in the cluster's folder)"),
+      Flag.withDescription("The releases file, remembered (default: DIR/releases.json)"),
       Flag.optional
     ),
     dataDir: Flag.String("data-dir").pipe(
       Flag.withMetavar("DIR"),
-      Flag.withDescription(
-        "Where nodes keep journals and results, remembered (default: data in the cluster's folder)"
-      ),
+      Flag.withDescription("Where nodes keep recordings, remembered (default: DIR/data)"),
       Flag.optional
     )
   },
@@ -66,7 +65,7 @@ export const up = Command.make(
     command(
       Effect.gen(function* () {
         const output = yield* Output
-        const asked = yield* interrupts
+        const interrupted = yield* interrupts
         const flags = yield* root
         const given = <K extends string>(key: K, value: Option.Option<string>) =>
           (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: string }
@@ -77,7 +76,8 @@ export const up = Command.make(
           ...given("dataDir", dataDir)
         })
         yield* writeReleases(cluster)
-        const wanted = yield* versionOf(cluster, Option.getOrUndefined(version))
+        const asked = Option.getOrUndefined(version)
+        if (asked !== undefined) yield* findRelease(yield* readReleases(cluster.releases), asked)
 
         let server = yield* startNats(cluster)
         yield* output.line(
@@ -89,12 +89,14 @@ export const up = Command.make(
             server = next
           })
         )
-        const services = Layer.mergeAll(Leases.layer, layerLocal(cluster)).pipe(
-          Layer.provideMerge(yield* connection(cluster, "deployer"))
-        )
+        const services = Layer.mergeAll(
+          Leases.layer,
+          layerNatsEventLog({ cluster: cluster.name, log: "rollout" }),
+          layerLocal(cluster)
+        ).pipe(Layer.provideMerge(yield* connection(cluster, "deployer")))
         const { code } = yield* Effect.gen(function* () {
-          yield* startNodes(cluster, nodes, wanted)
-          return yield* follow(cluster, asked)
+          yield* startNodes(cluster, nodes, asked)
+          return yield* follow(cluster, interrupted)
         }).pipe(Effect.provide(services), Effect.scoped)
         yield* Fiber.interrupt(keeper)
         yield* server.stop
@@ -103,14 +105,20 @@ export const up = Command.make(
       })
     )
 ).pipe(
+  Command.withShortDescription("Run a cluster on this machine: a nats-server and nodes"),
   Command.withDescription(
-    [
-      "Run a cluster on this machine: a nats-server with passwords of its own, on loopback, and nodes. Stays in the foreground; use another terminal for the other commands.",
+    paragraph(
+      "Run a cluster on this machine: a nats-server with passwords of its own, on",
+      "loopback, and nodes. Stays in the foreground; the other commands are for",
+      "another terminal.",
       "",
-      "Ctrl-C drains the nodes and waits until their rooms have closed and their recordings are stored; a second one evacuates them, a third kills them. Killed itself, it leaves the nodes running, and `ebb up` takes them up again.",
+      "Ctrl-C drains the nodes and waits until their rooms have closed and their",
+      "recordings are stored; a second one evacuates them, a third kills them. Killed",
+      "itself, it leaves the nodes running, and `ebb up` takes them up again.",
       "",
-      "Exit codes: 0 all drained, 1 failed or a node ended badly, 64 bad usage, 130 killed by the third Ctrl-C."
-    ].join("\n")
+      "Exit codes: 0 all drained, 1 failed or a node ended badly, 64 bad usage,",
+      "130 killed by the third Ctrl-C."
+    )
   )
 )
 
@@ -121,16 +129,15 @@ const writeReleases = (cluster: ClaimedCluster) =>
     `${JSON.stringify({ versions: { current: { command: [process.execPath, mediaProgram("ebb-node")] } } }, undefined, 2)}\n`
   )
 
-const versionOf = Effect.fnUntraced(function* (cluster: ClaimedCluster, asked: string | undefined) {
-  const releases = yield* readReleases(cluster.releases)
-  const known = Object.keys(releases.versions)
-  const version =
-    asked ?? (known.includes("current") || known.length !== 1 ? "current" : known[0]) ?? "current"
-  if (asked === undefined && !known.includes(version)) {
-    return yield* new VersionUnspecified({ known, file: releases.file })
-  }
-  yield* findRelease(releases, version)
-  return version
+/** What new nodes run when nobody said: what was rolled out last, so that a restart does not roll back. */
+const defaultVersion = Effect.fnUntraced(function* (cluster: ClaimedCluster) {
+  const { file, versions } = yield* readReleases(cluster.releases)
+  const known = Object.keys(versions)
+  const rollout = yield* readRollout
+  const last = rollout._tag === "Completed" ? rollout.plan.to : undefined
+  const only = known.length === 1 ? known[0] : undefined
+  const version = [last, "current", only].find((each) => each !== undefined && known.includes(each))
+  return version ?? (yield* new VersionUnspecified({ known, file }))
 })
 
 /** Should it die, it is started anew on the same store: nodes reconnect by themselves. */
@@ -159,7 +166,11 @@ const keepNats = Effect.fnUntraced(function* (
 })
 
 /** As many as are missing, at once; those of an earlier `ebb up` are taken up as they are. */
-const startNodes = Effect.fnUntraced(function* (cluster: ClaimedCluster, nodes: number, version: string) {
+const startNodes = Effect.fnUntraced(function* (
+  cluster: ClaimedCluster,
+  nodes: number,
+  asked: string | undefined
+) {
   const output = yield* Output
   const orchestrator = yield* Orchestrator
   const living = (yield* members).filter(isAlive)
@@ -168,21 +179,15 @@ const startNodes = Effect.fnUntraced(function* (cluster: ClaimedCluster, nodes: 
     yield* output.line({ type: "Adopted", nodes: names }, `taking up what lives: ${names.join(", ")}`)
   }
   const launch = nodeLaunch(cluster, yield* natsEndpoint(cluster, "node"))
+  if (living.length >= nodes) return
+  const version = asked ?? (yield* defaultVersion(cluster))
   const group = newGroupName("u")
-  const missing = Array.from({ length: Math.max(0, nodes - living.length) }, (_, i) => `${group}-${i + 1}`)
+  const missing = Array.from({ length: nodes - living.length }, (_, i) => `${group}-${i + 1}`)
   yield* Effect.forEach(missing, (instance) => orchestrator.start(launch(instance, version)), {
     concurrency: 4,
     discard: true
   })
 })
-
-type Ending = "none" | "draining" | "evacuating" | "killing"
-const next: Readonly<Record<Ending, Ending>> = {
-  none: "draining",
-  draining: "evacuating",
-  evacuating: "killing",
-  killing: "killing"
-}
 
 /** Shows who joins and leaves, until it was asked to end and every node has. */
 const follow = Effect.fnUntraced(function* (cluster: ClaimedCluster, asked: Queue.Queue<void>) {
@@ -196,7 +201,7 @@ const follow = Effect.fnUntraced(function* (cluster: ClaimedCluster, asked: Queu
 
   while (true) {
     if (Option.isSome(yield* Queue.poll(asked))) {
-      ending = next[ending]
+      ending = harder[ending]
       yield* output.line({ type: "Ending", how: ending }, endingWords[ending])
     }
     const all = yield* members
@@ -234,70 +239,5 @@ const follow = Effect.fnUntraced(function* (cluster: ClaimedCluster, asked: Queu
       told = text
     }
     yield* Effect.raceFirst(Effect.sleep(lookAgainMs), Effect.asVoid(Queue.peek(asked)))
-  }
-})
-
-const endingWords: Readonly<Record<Ending, string>> = {
-  none: "",
-  draining: "draining: waiting until every room has closed. Ctrl-C again ends the rooms now",
-  evacuating: "evacuating: rooms are ended, recordings finished. Ctrl-C again kills",
-  killing: "killing: recordings are finished by the next `ebb up`, or by `ebb recordings recover`"
-}
-
-/** Moves each towards its end, as far as was asked. Every part of it may be repeated. */
-const endNodes = Effect.fnUntraced(function* (
-  living: ReadonlyArray<Member>,
-  ending: Ending,
-  control: ControlClient
-) {
-  const orchestrator = yield* Orchestrator
-  const once = { timeoutMs: 2_000, retryForMs: 0 }
-  const by = { by: "ebb up", reason: "Ctrl-C" }
-  return (yield* Effect.forEach(
-    living.filter(({ state }) => state._tag === "Running"),
-    Effect.fnUntraced(function* ({ instance, life, signalled }) {
-      if (ending === "killing") yield* Effect.ignore(orchestrator.kill(instance))
-      else if (signalled === "no") yield* Effect.ignore(orchestrator.signalOnce(instance, "SIGTERM"))
-      // A mark without a known signal: the same drain by message.
-      else if (signalled === "intent" && life === "Serving") {
-        yield* Effect.ignore(control.call("node.drain", { nodeId: instance, ...by }, once))
-      }
-      if (ending === "evacuating" && life === "Draining") {
-        yield* Effect.ignore(control.call("node.drain", { nodeId: instance, evacuate: true, ...by }, once))
-      }
-      const report = yield* Effect.option(control.call("node.status", { nodeId: instance }, once))
-      if (Option.isNone(report)) return []
-      const [rooms, recordings] = [report.value.rooms, report.value.recordings].map((blockers) =>
-        blockers.map(({ id }) => id)
-      )
-      return [{ instance, rooms: rooms ?? [], recordings: recordings ?? [] }]
-    }),
-    { concurrency: 8 }
-  ))
-    .flat()
-    .filter(({ recordings, rooms }) => rooms.length + recordings.length > 0)
-})
-
-const jsonOf = (member: Member) => ({
-  instance: member.instance,
-  version: member.version,
-  state: member.state._tag,
-  life: member.life ?? null,
-  admission: member.admission ?? null,
-  code: member.state._tag === "Exited" ? member.state.code : null
-})
-
-/** Says what ended otherwise than drained. */
-const concludeOf = Effect.fnUntraced(function* (all: ReadonlyArray<Member>, ending: Ending) {
-  const output = yield* Output
-  const badly = all.filter(({ state }) => state._tag !== "Exited" || (state.code !== 0 && state.code !== 3))
-  for (const member of badly) {
-    yield* output.line(
-      { type: "EndedBadly", ...jsonOf(member), log: member.log },
-      `${member.instance} ${stateOf(member)}; its output is in ${member.log}`
-    )
-  }
-  return {
-    code: ending === "killing" ? exitCodes.detached : badly.length > 0 ? exitCodes.failed : exitCodes.ok
   }
 })
