@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Schedule from "effect/Schedule"
@@ -220,6 +221,19 @@ export const registryContract = (name: string, makeStores: Effect.Effect<Stores,
         expect((yield* Effect.flip(available(here.update("k", bytes("2"), kept))))._tag).toBe("KeyConflict")
         expect(yield* here.create("k", bytes("3"))).toBeLessThan(kept)
         expect(text((yield* there.get("k"))?.value)).toBe("3")
+      }))
+
+    test("a bucket that was lost with the store is empty to whoever only lists or watches it", (stores) =>
+      Effect.gen(function* () {
+        const here = yield* open(stores)
+        yield* here.create("a", bytes("1"))
+        for (const look of ["list", "watch"]) {
+          yield* stores.cut
+          yield* stores.loseStore
+          yield* stores.mend
+          if (look === "list") expect(yield* available(here.entries)).toEqual([])
+          else expect(yield* available(Stream.runHead(here.changes))).toEqual(Option.some({ _tag: "Caught" }))
+        }
       }))
   })
 }

@@ -150,6 +150,23 @@ const openBucket = Effect.fnUntraced(function* (
   const write = (key: string, run: () => Promise<number>) =>
     healing(run).pipe(Effect.catchTags({ ...absent, Conflict: () => Effect.fail(new KeyConflict({ key })) }))
 
+  const entries = kvChanges(connection, kv, unavailable).pipe(
+    Stream.takeUntil((change) => change._tag === "Caught"),
+    Stream.runFold(
+      () => new Map<string, Entry>(),
+      (live, change) => {
+        if (change._tag === "Put") live.set(change.entry.key, change.entry)
+        else if (change._tag === "Removed") live.delete(change.key)
+        return live
+      }
+    ),
+    Effect.map((live) => [...live.values()]),
+    Effect.timeoutOrElse({
+      duration: callMs,
+      orElse: () => Effect.fail(unavailable(`no answer in ${callMs} ms`))
+    })
+  )
+
   return {
     get: (key) =>
       healing(() => jsm.streams.getMessage(stream, { last_by_subj: `$KV.${bucket}.${key}` })).pipe(
@@ -184,22 +201,8 @@ const openBucket = Effect.fnUntraced(function* (
             : Effect.void
         )
       ),
-    entries: kvChanges(connection, kv, unavailable).pipe(
-      Stream.takeUntil((change) => change._tag === "Caught"),
-      Stream.runFold(
-        () => new Map<string, Entry>(),
-        (live, change) => {
-          if (change._tag === "Put") live.set(change.entry.key, change.entry)
-          else if (change._tag === "Removed") live.delete(change.key)
-          return live
-        }
-      ),
-      Effect.map((live) => [...live.values()]),
-      Effect.timeoutOrElse({
-        duration: callMs,
-        orElse: () => Effect.fail(unavailable(`no answer in ${callMs} ms`))
-      })
-    ),
-    changes: kvChanges(connection, kv, unavailable)
+    // A watch does not say why it could not be made. Whoever only reads finds a bucket that was lost empty, not missing for ever.
+    entries: Effect.catch(entries, () => Effect.andThen(open, entries)),
+    changes: Stream.unwrap(Effect.as(open, kvChanges(connection, kv, unavailable)))
   }
 })
