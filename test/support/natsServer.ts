@@ -1,4 +1,5 @@
 /** A real nats-server on a free loopback port, with a store that outlives its own kill and start. */
+import { rm } from "node:fs/promises"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -15,6 +16,8 @@ export interface NatsServer {
   readonly kill: Effect.Effect<void>
   /** On the same port and store; returns when it is ready. */
   readonly start: Effect.Effect<void>
+  /** Only while it is not running. */
+  readonly loseStore: Effect.Effect<void>
 }
 
 export const natsServer = Effect.gen(function* () {
@@ -35,7 +38,8 @@ export const natsServer = Effect.gen(function* () {
     address: `127.0.0.1:${port}`,
     pid: () => running?.program.pid ?? 0,
     kill: Effect.suspend(() => (running ? Scope.close(running.scope, Exit.void) : Effect.void)),
-    start
+    start,
+    loseStore: Effect.promise(() => rm(store, { recursive: true, force: true }))
   }
   return server
 })
