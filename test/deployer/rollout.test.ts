@@ -1,5 +1,6 @@
 /** The command line and the deployer on real parts: nats-server, nodes, media. */
 import { assert, describe, it } from "@effect/vitest"
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { childrenOf } from "../support/ebbNode.ts"
 import { liveRoom } from "../support/liveRoom.ts"
@@ -248,9 +249,12 @@ describe("ebb up", () => {
         yield* cluster.up.signal("SIGINT")
         const waiting = yield* saysJson(cluster.up, "Waiting")
         assert.deepInclude(waiting, { instance: room.nodeId, rooms: ["room"], recordings: ["rec"] })
-        // Two that come together are one.
-        yield* Effect.sleep("1100 millis")
-        yield* cluster.up.signal("SIGINT")
+        // Those that come together are one: the first that counts is the second.
+        const evacuates = () => cluster.up.lines.some((line) => jsonOf(line)["how"] === "evacuating")
+        yield* until(
+          Effect.tap(Effect.sync(evacuates), (seen) => (seen ? Effect.void : cluster.up.signal("SIGINT"))),
+          (seen) => seen
+        )
         assert.strictEqual((yield* cluster.up.exited).code, 0, cluster.up.lines.join("\n"))
         assert.strictEqual(yield* cluster.signalsOf(room.nodeId), 1)
 
@@ -298,6 +302,35 @@ describe("ebb", () => {
       yield* ran("drain", instance, "--evacuate", ...state)
       yield* until(running(cluster), (left) => left.length === 0)
     }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "recovers what a killed node left, without a node, and nothing of one that lives",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const [node] = yield* running(cluster)
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        yield* untilTrue(() => room.sender.video.frames() > 50)
+        const data = join(cluster.folder, "data")
+        const recover = ran("recordings", "recover", data, "--state", cluster.folder, "--json")
+        const living = yield* recover
+        assert.deepInclude(living, { code: 0 })
+        assert.deepInclude(living.last, { type: "Result", recovered: 0, held: 1 })
+
+        if (node?.state._tag === "Running") process.kill(node.state.pid, "SIGKILL")
+        yield* until(running(cluster), (left) => left.length === 0)
+        const first = yield* recover
+        assert.deepInclude(first, { code: 0 })
+        assert.deepInclude(jsonOf(first.lines[0] ?? ""), {
+          type: "Recovered",
+          recordingId: "rec",
+          nodeId: node?.instance
+        })
+        assert.deepInclude((yield* recover).last, { recovered: 0, alreadyDone: 1 })
+        assert.strictEqual((yield* ran("recordings", "recover", join(data, "no"))).code, 64)
+      }).pipe(Effect.scoped),
+    slow
   )
 
   it.live("helps, suggests what was meant, and says in one line what to do", () =>
