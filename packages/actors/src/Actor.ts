@@ -31,7 +31,7 @@ export interface SpawnOptions {
    * evacuation. `sealing`: may begin while what it belongs to is served, is waited for, and only a kill ends it.
    */
   readonly holds?: Holds
-  /** Take a serving child although the parent drains, as long as the drain could be taken back. Default false. */
+  /** Take a serving child although the parent drains, as long as it does not evacuate. Default false. */
   readonly prefer?: boolean
   /** Messages the mailbox holds. Default 1024. */
   readonly capacity?: number

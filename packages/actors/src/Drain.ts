@@ -52,6 +52,8 @@ export interface Drained {
   readonly finish: (how: "gently" | "kill", detail: string) => void
   readonly onChange: (state: NodeState, change: StateChange) => void
   readonly timer: (ms: number, fire: () => void) => () => void
+  /** Monotonic. */
+  readonly nowMs: () => number
   readonly wallMs: () => number
 }
 
@@ -62,6 +64,7 @@ export class Drain {
   #reversible = true
   #evacuated = false
   #deadlines: DrainDeadlines
+  #phaseBeganMs = 0
   #cancelTimer: () => void = () => {}
   #waiting: Array<(outcome: DrainOutcome) => void> = []
   #outcome: DrainOutcome | undefined
@@ -88,7 +91,8 @@ export class Drain {
   /** May a child be spawned now? What must be finished may still begin while what it belongs to is served. */
   admits(holds: "serving" | "sealing", prefer: boolean): boolean {
     const { admission, life } = this.#state
-    if (holds === "serving") return admission !== "closed" || (prefer && isReversible(life))
+    // Not while it evacuates: what is taken then nobody would end.
+    if (holds === "serving") return admission !== "closed" || (prefer && life === "Draining")
     return life === "Starting" || life === "Serving" || life === "Draining" || life === "Evacuating"
   }
 
@@ -120,20 +124,17 @@ export class Drain {
     this.#reversible &&= request.reversible
     this.#deadlines = { ...this.#deadlines, ...request.deadlines }
     this.move("admission", "closed", request)
-    if (this.move("life", "Draining", request)) {
-      this.#clock(this.#deadlines.drainMs, () => this.#evacuate({ by: "clock", reason: "drain deadline" }))
-    }
+    if (this.move("life", "Draining", request)) this.#phaseBeganMs = this.#actor.nowMs()
     if (request.evacuate) this.#evacuate(request)
+    // Also for a drain that was joined: its deadlines hold from the beginning of the phase that runs.
+    this.#setClock()
     this.childrenChanged()
   }
 
   /** Why the drain cannot be taken back, or undefined when it was. Not draining is no error. */
   undrain(cause: Cause): string | undefined {
     const { life } = this.#state
-    if (life === "Serving" || life === "Starting") {
-      this.move("admission", "open", cause)
-      return undefined
-    }
+    if (life === "Serving" || life === "Starting") return undefined
     if (!isReversible(life)) return `it is ${life}`
     if (!this.#reversible)
       return "it was stopped by a signal, and whoever sent it waits for the process to end"
@@ -147,17 +148,14 @@ export class Drain {
     return undefined
   }
 
-  /** Told after each child's end, and once when the actor has started. Moves on when nothing holds the drain up. */
+  /** Told after each child's end. Moves on when nothing holds the drain up. */
   childrenChanged(): void {
     if (!this.#asked) return
     const cause: Cause = { by: "drain", reason: "nothing is served any more" }
     if (isReversible(this.#state.life) && this.#actor.serving().length === 0) {
-      this.#cancelTimer()
       this.move("life", "Sealing", cause)
-      this.#clock(this.#deadlines.sealingMs, () => {
-        this.#left = this.#actor.sealing()
-        this.#actor.finish("kill", "sealing deadline")
-      })
+      this.#phaseBeganMs = this.#actor.nowMs()
+      this.#setClock()
     }
     if (this.#state.life === "Sealing" && this.#actor.sealing().length === 0 && this.#left === undefined) {
       this.#cancelTimer()
@@ -185,13 +183,39 @@ export class Drain {
   #evacuate(cause: Cause): void {
     if (!this.move("life", "Evacuating", cause)) return
     this.#evacuated = this.#actor.serving().length > 0
-    this.#cancelTimer()
-    this.#clock(this.#deadlines.evacuationMs, () => this.#actor.endServing("kill"))
+    this.#phaseBeganMs = this.#actor.nowMs()
+    this.#setClock()
     this.#actor.endServing("gently")
   }
 
-  #clock(ms: number | undefined, fire: () => void): void {
-    if (ms !== undefined) this.#cancelTimer = this.#actor.timer(ms, fire)
+  /** The one clock of the phase that runs, whatever was set before. */
+  #setClock(): void {
+    this.#cancelTimer()
+    this.#cancelTimer = () => {}
+    const [ms, fire] = this.#deadlineOf(this.#state.life)
+    if (ms === undefined) return
+    const leftMs = Math.max(0, this.#phaseBeganMs + ms - this.#actor.nowMs())
+    this.#cancelTimer = this.#actor.timer(leftMs, fire)
+  }
+
+  #deadlineOf(life: Life): readonly [ms: number | undefined, fire: () => void] {
+    const { drainMs, evacuationMs, sealingMs } = this.#deadlines
+    switch (life) {
+      case "Draining":
+        return [drainMs, () => this.#evacuate({ by: "clock", reason: "drain deadline" })]
+      case "Evacuating":
+        return [evacuationMs, () => this.#actor.endServing("kill")]
+      case "Sealing":
+        return [
+          sealingMs,
+          () => {
+            this.#left = this.#actor.sealing()
+            this.#actor.finish("kill", "sealing deadline")
+          }
+        ]
+      default:
+        return [undefined, () => {}]
+    }
   }
 
   #complete(outcome: DrainOutcome): void {

@@ -64,6 +64,11 @@ export class Mailbox {
     if (at < 0) return false
     this.#items[at] = undefined
     this.#size--
+    // Nobody may take for long, behind a handler that hangs, while askers come and give up.
+    if (this.#items.length - this.#head > 2 * this.#size + 32) {
+      this.#items = this.#items.slice(this.#head).filter((item) => item !== undefined)
+      this.#head = 0
+    }
     return true
   }
 

@@ -147,3 +147,33 @@ it.effect("closing the system's scope ends every actor", () =>
     expect(probe.log).toEqual(["start c", "start x", "release x", "release c"])
   })
 )
+
+it.effect("nobody hears of an end before what a start had acquired is released", () =>
+  Effect.gen(function* () {
+    const { probe, runtime } = yield* one()
+    const slow = yield* runtime.spawn(counter, "slow", probe)
+    yield* probe.reached("slow start")
+    yield* runtime
+      .system(runtime.incarnation)
+      .ask("Stop", { kind: "counter", id: "slow", detail: "t", kill: false })
+    expect(yield* slow.ref.terminated).toMatchObject({ by: "parent" })
+    expect(probe.log).toEqual(["start c", "acquired slow", "released slow"])
+  })
+)
+
+it.effect("askers that come and give up behind a handler that hangs leave nothing behind", () =>
+  Effect.gen(function* () {
+    const { probe, ref } = yield* one({ capacity: 4 })
+    const waiting = yield* Effect.forkChild(ref.ask("Wait", { gate: "g" }, { timeoutMs: 600_000 }))
+    yield* probe.reached("g")
+    for (let n = 0; n < 200; n++) {
+      const asked = yield* Effect.forkChild(Effect.exit(ref.ask("Add", { by: 1 })), {
+        startImmediately: true
+      })
+      yield* Fiber.interrupt(asked)
+    }
+    yield* probe.open("g")
+    yield* Fiber.join(waiting)
+    expect(yield* ref.ask("Total", undefined)).toBe(0)
+  })
+)

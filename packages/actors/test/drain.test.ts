@@ -205,3 +205,43 @@ it.effect("an actor's own deadlines hold for drains that bring none", () =>
     expect(yield* Fiber.join(over)).toEqual({ _tag: "Evacuated" })
   })
 )
+
+it.effect("a drain that is joined with deadlines gets them, counted from the beginning of the phase", () =>
+  Effect.gen(function* () {
+    const { drain, far, probe } = yield* node
+    yield* far.ask("Spawn", { id: "room" })
+    yield* drain()
+    yield* TestClock.adjust(3000)
+    yield* drain({ deadlines: { drainMs: 5000 } })
+    yield* TestClock.adjust(1999)
+    expect(probe.log).not.toContain("release room")
+    yield* TestClock.adjust(1)
+    expect(probe.log).toContain("release room")
+  })
+)
+
+it.effect("what prefers a draining node is taken while it drains, and no more once it evacuates", () =>
+  Effect.gen(function* () {
+    const { child, drain, far, probe } = yield* node
+    yield* far.ask("Spawn", { id: "room" })
+    yield* drain()
+    yield* far.ask("Spawn", { id: "preferred", prefer: true })
+    yield* Effect.forkChild(child("room").ask("Wait", { gate: "holds" }), { startImmediately: true })
+    yield* drain({ evacuate: true })
+    expect(yield* Effect.flip(far.ask("Spawn", { id: "late", prefer: true }))).toBeInstanceOf(NodeDraining)
+    yield* probe.open("holds")
+  })
+)
+
+it.effect("an undrain of what does not drain changes nothing: a cordon stays", () =>
+  Effect.gen(function* () {
+    const { here, undrain } = yield* node
+    const admit = (admission: "open" | "cordoned") =>
+      here
+        .system(here.incarnation)
+        .ask("Admit", { kind: "counter", id: "node", by: "t", reason: "r", admission })
+    yield* admit("cordoned")
+    yield* undrain
+    expect(yield* admit("cordoned")).toEqual({ changed: false })
+  })
+)

@@ -27,7 +27,11 @@ export const Counter = protocol(
   message("Die", {}),
   message("End", { payload: { detail: Schema.String } }),
   message("Spawn", {
-    payload: { id: Schema.String, holds: Schema.optionalKey(Schema.Literals(["serving", "sealing"])) },
+    payload: {
+      id: Schema.String,
+      holds: Schema.optionalKey(Schema.Literals(["serving", "sealing"])),
+      prefer: Schema.optionalKey(Schema.Boolean)
+    },
     error: Schema.Union([NodeDraining, AlreadySpawned])
   }),
   message("Hold", { payload: Epoch }),
@@ -66,6 +70,18 @@ export const counter: CounterDefinition = define("counter", Counter, (self: Self
   Effect.gen(function* () {
     const name = self.address.id
     let total = 0
+    if (name === "slow") {
+      // Its finalizer takes a turn of the event loop: an end that does not wait for it is told before.
+      yield* Effect.acquireUseRelease(
+        Effect.sync(() => probe.log.push("acquired slow")),
+        () => probe.wait("slow start"),
+        () =>
+          Effect.andThen(
+            Effect.yieldNow,
+            Effect.sync(() => probe.log.push("released slow"))
+          )
+      )
+    }
     if (name === "stillborn") return yield* new TooMuch({ limit: 0 })
     probe.log.push(`start ${name}`)
     yield* Effect.addFinalizer(() => Effect.sync(() => probe.log.push(`release ${name}`)))
@@ -80,8 +96,7 @@ export const counter: CounterDefinition = define("counter", Counter, (self: Self
       WaitBeside: ({ gate }) => concurrently(probe.wait(gate)),
       Die: () => Effect.die(new Error("no reason")),
       End: ({ detail }) => self.stop(detail),
-      Spawn: ({ holds, id }) =>
-        Effect.asVoid(self.spawn(counter, id, probe, holds === undefined ? {} : { holds })),
+      Spawn: ({ id, ...options }) => Effect.asVoid(self.spawn(counter, id, probe, options)),
       Hold: (epoch) => Effect.sync(() => self.setEpoch(epoch)),
       Bytes: ({ bytes }) => Effect.succeed(bytes.slice().reverse())
     }

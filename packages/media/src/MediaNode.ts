@@ -102,11 +102,13 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
 
     const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {
       for (let live = rooms.get(roomId); live !== undefined; live = rooms.get(roomId)) {
-        if (live.options.metadata !== options.metadata) {
-          return yield* new Conflict({ entity: "room", id: roomId, problem: "with other options" })
+        if (!live.room.isOver()) {
+          if (live.options.metadata !== options.metadata) {
+            return yield* new Conflict({ entity: "room", id: roomId, problem: "with other options" })
+          }
+          yield* startedOf(live.room)
+          if (!live.room.isOver()) return { roomId, nodeId, created: false }
         }
-        yield* startedOf(live.room)
-        if (!live.room.isOver()) return { roomId, nodeId, created: false }
         // On its way out it holds its name until it is gone; the next of that name waits for that.
         yield* live.room.ref.terminated
         forget(roomId, live)
@@ -139,6 +141,9 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     }
 
     const startRecording = Effect.fnUntraced(function* (recordingId: string, roomId: string) {
+      // Before anything is looked at that may change meanwhile: a room that was only just asked for.
+      const coming = rooms.get(roomId)
+      if (coming !== undefined && coming.media === undefined) yield* startedOf(coming.room)
       const existing = recordings.get(recordingId)
       if (existing !== undefined) {
         if (existing.roomId !== roomId) {
@@ -149,7 +154,8 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         return { created: false, recording: yield* infoOf(existing.recording) }
       }
       const live = rooms.get(roomId)
-      if (live?.media === undefined) return yield* new NotFound({ entity: "room", id: roomId })
+      if (live?.media === undefined || live.room.isOver())
+        return yield* new NotFound({ entity: "room", id: roomId })
       const recordingArgs: RecordingArgs = {
         nodeId,
         roomId,

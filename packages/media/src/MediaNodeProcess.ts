@@ -4,7 +4,7 @@
  *
  * Installs nothing in its host: no signal, exit or uncaught-exception listener, nothing on the console. Two of them fit in one process.
  */
-import type { DrainDeadlines, DrainOutcome, Id, NatsOptions, NodeLeaseBody } from "@ebb/actors"
+import type { AskError, DrainDeadlines, DrainOutcome, Id, NatsOptions, NodeLeaseBody } from "@ebb/actors"
 import { ActorSystem, Directory, layerNats, Leases } from "@ebb/actors"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -65,7 +65,8 @@ export interface DrainCall {
 export interface RunningNode {
   readonly nodeId: Id
   readonly incarnation: Id
-  readonly report: Effect.Effect<NodeReport>
+  /** Fails once it has ended. */
+  readonly report: Effect.Effect<NodeReport, AskError>
   /** Begins or joins the drain; returns when the node has ended, or with `Undrained`. */
   readonly drain: (call: DrainCall) => Effect.Effect<DrainOutcome>
   /** The node's end, whatever ended it: everything it held is released. */
@@ -141,7 +142,9 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     // One way out, whoever takes it first: the node when it is drained, or its host.
     const end = Effect.gen(function* () {
       if (yield* Deferred.isDone(ended)) return
-      yield* Scope.close(scope, Exit.void)
+      yield* Scope.close(scope, Exit.void).pipe(
+        Effect.catchCause((cause) => Effect.logError(`BUG: a finalizer of node '${nodeId}' died`, cause))
+      )
       const { by, detail } = yield* node.ref.terminated
       const outcome = yield* node.outcome
       const left = [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem }))
@@ -153,7 +156,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const running: RunningNode = {
       nodeId,
       incarnation,
-      report: Effect.orDie(node.ref.ask("Report", undefined)),
+      report: node.ref.ask("Report", undefined),
       drain,
       ended: Deferred.await(ended)
     }

@@ -1,5 +1,5 @@
 /**
- * Signals onto a node's drain, for a program that owns its signals. The first SIGTERM or SIGINT drains; a second one, at least a second
+ * Signals onto a node's drain, for a program that owns its signals. The first SIGTERM, SIGINT or SIGHUP drains; a second one, at least a second
  * later, evacuates; a third kills. Signals less than a second apart count as one: a terminal, a supervisor and a wrapper may all pass
  * the same one on. None is swallowed, and none takes the process down by itself.
  */
@@ -8,19 +8,26 @@ import * as Effect from "effect/Effect"
 import type { RunningNode } from "./MediaNodeProcess.ts"
 
 /** 128 + the signal's number, as shells have it. */
-const killedBy = { SIGTERM: 143, SIGINT: 130 } as const
+const killedBy = { SIGTERM: 143, SIGINT: 130, SIGHUP: 129 } as const
 type DrainSignal = keyof typeof killedBy
+const signals = Object.keys(killedBy) as ReadonlyArray<DrainSignal>
 
 /** Signals closer together than this, in milliseconds, are one. */
 const oneSignalMs = 1000
 
 export interface SignalOptions {
-  /** What a third signal does; by default `process.exit` with 130 or 143. Recordings are left to a later start. */
+  /** What a third signal does; by default `process.exit` with that signal's code. Recordings are left to a later start. */
   readonly kill?: (code: number) => void
 }
 
-/** Listens until the scope closes. The only signal listeners of this package, and only where a program asks for them. */
-export const drainOnSignals = Effect.fnUntraced(function* (node: RunningNode, options: SignalOptions = {}) {
+/**
+ * Listens until the scope closes. A program whose node is not there yet gives a `drain` that waits for it: what comes during the start counts
+ * too. The only signal listeners of this package, and only where a program asks for them.
+ */
+export const drainOnSignals = Effect.fnUntraced(function* (
+  node: Pick<RunningNode, "drain">,
+  options: SignalOptions = {}
+) {
   const kill = options.kill ?? ((code: number) => process.exit(code))
   const clock = yield* Clock.Clock
   const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
@@ -40,13 +47,11 @@ export const drainOnSignals = Effect.fnUntraced(function* (node: RunningNode, op
   }
   yield* Effect.acquireRelease(
     Effect.sync(() => {
-      process.on("SIGTERM", onSignal)
-      process.on("SIGINT", onSignal)
+      for (const signal of signals) process.on(signal, onSignal)
     }),
     () =>
       Effect.sync(() => {
-        process.off("SIGTERM", onSignal)
-        process.off("SIGINT", onSignal)
+        for (const signal of signals) process.off(signal, onSignal)
       })
   )
 })

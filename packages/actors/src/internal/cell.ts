@@ -123,6 +123,7 @@ export class Cell {
           const fiber = this.#run(Effect.andThen(Effect.sleep(ms), Effect.sync(fire)))
           return () => fiber.interruptUnsafe()
         },
+        nowMs: () => this.nowMs(),
         wallMs: () => this.#clock.currentTimeMillisUnsafe()
       },
       options.deadlines
@@ -159,6 +160,7 @@ export class Cell {
     )
     fiber.addObserver((exit) => {
       this.#starting = undefined
+      this.#running.delete(fiber)
       if (this.#ending !== undefined) {
         Deferred.doneUnsafe(this.started, this.#endedError())
       } else if (Exit.isSuccess(exit)) {
@@ -223,6 +225,9 @@ export class Cell {
   }
 
   #finish(by: EndedBy, detail: string): Effect.Effect<void> {
+    // Its start is interrupted, and what it had acquired is on its way back: nobody hears of the end before.
+    const starting = this.#starting
+    if (starting !== undefined) this.#running.add(starting)
     const handlersDone = Effect.suspend(() => Fiber.awaitAll([...this.#running])).pipe(
       Effect.timeoutOrElse({
         duration: this.#stopGraceMs,

@@ -17,6 +17,8 @@ import type { RegistryIdentity } from "./registryIdentity.ts"
 const againMs = 1_000
 
 interface Leftover {
+  /** A claim must not take the entry up while its removal is being sent. */
+  readonly lock: Semaphore.Semaphore
   readonly lease: HeldLease
   /** undefined: whatever this incarnation has there. */
   readonly epoch: Epoch | undefined
@@ -27,9 +29,6 @@ interface Leftover {
 export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: RegistryIdentity) {
   const pending = new Map<string, Leftover>()
   const later = yield* Queue.unbounded<string>()
-  // A claim must not take an entry up while its removal is being sent.
-  const lock = yield* Semaphore.make(1)
-
   const settle = Effect.fnUntraced(function* (key: string) {
     const leftover = pending.get(key)
     if (leftover === undefined) return
@@ -51,11 +50,18 @@ export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: 
         yield* Effect.catchTag(bucket.remove(key, stored.revision), "KeyConflict", () => Effect.void)
       })
     )
-    pending.delete(key)
+    if (pending.get(key) === leftover) pending.delete(key)
   })
 
+  const enter = (key: string, lease: HeldLease, epoch: Epoch | undefined) => {
+    const lock = pending.get(key)?.lock ?? Semaphore.makeUnsafe(1)
+    pending.set(key, { lock, lease, epoch, absent: false })
+  }
+  const locked = <A, E, R>(key: string, effect: Effect.Effect<A, E, R>) =>
+    Effect.suspend(() => pending.get(key)?.lock.withPermit(effect) ?? effect)
+
   const attempt = (key: string) =>
-    lock.withPermit(settle(key)).pipe(
+    locked(key, settle(key)).pipe(
       Effect.as(true),
       Effect.orElseSucceed(() => false)
     )
@@ -63,8 +69,10 @@ export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: 
   yield* Queue.takeAll(later).pipe(
     Effect.tap(() => Effect.sleep(againMs)),
     Effect.flatMap((keys) =>
-      Effect.forEach(new Set(keys), (key) =>
-        Effect.flatMap(attempt(key), (done) => (done ? Effect.void : Queue.offer(later, key)))
+      Effect.forEach(
+        new Set(keys),
+        (key) => Effect.flatMap(attempt(key), (done) => (done ? Effect.void : Queue.offer(later, key))),
+        { concurrency: 16 }
       )
     ),
     Effect.forever,
@@ -75,16 +83,21 @@ export const leftovers = Effect.fnUntraced(function* (bucket: Bucket, identity: 
     /** Whatever this incarnation has there, or will have when a write that is under way is done. Returns at once. */
     abandon: (key: string, lease: HeldLease) =>
       Effect.suspend(() => {
-        pending.set(key, { lease, epoch: undefined, absent: false })
+        enter(key, lease, undefined)
         return Effect.asVoid(Queue.offer(later, key))
       }),
     /** Removes the key now, or as soon as it can be. */
     remove: Effect.fnUntraced(function* (key: string, lease: HeldLease, epoch: Epoch | undefined) {
-      pending.set(key, { lease, epoch, absent: false })
+      enter(key, lease, epoch)
       if (!(yield* attempt(key))) yield* Queue.offer(later, key)
     }),
     /** The key is wanted again. True if it was to be removed: such a removal may still be on its way. */
     keep: (key: string) =>
-      pending.has(key) ? lock.withPermit(Effect.sync(() => pending.delete(key))) : Effect.succeed(false)
+      pending.has(key)
+        ? locked(
+            key,
+            Effect.sync(() => pending.delete(key))
+          )
+        : Effect.succeed(false)
   }
 })

@@ -4,12 +4,13 @@
  * recording is stored. This program owns its signals and its exit code; nothing below it does.
  */
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import { parseArgs } from "node:util"
 import { drainOnSignals } from "../drainOnSignals.ts"
-import type { MediaNodeOptions } from "../MediaNodeProcess.ts"
+import type { MediaNodeOptions, RunningNode } from "../MediaNodeProcess.ts"
 import { startMediaNode } from "../MediaNodeProcess.ts"
 
 const help = `ebb-node: one media node of an Ebb cluster
@@ -36,10 +37,10 @@ Each option may be given by its environment variable instead.
   --sealing-deadline S    then exit with 4 (default: none)        EBB_SEALING_DEADLINE
   --help
 
-Signals: the first SIGTERM or SIGINT drains, a second one (a second later) evacuates, a third kills.
+Signals: the first SIGTERM, SIGINT or SIGHUP drains, a second one (a second later) evacuates, a third kills.
 Exit codes: 0 drained, 3 evacuated, 4 recordings left unfinished (their journals are kept; a later start
 on the same data folder, or 'ebb recordings recover DIR', finishes them), 1 failed, 64 bad usage,
-130/143 killed by a third signal.
+129/130/143 killed by a third signal.
 `
 
 const usage = (problem: string): never => {
@@ -143,8 +144,13 @@ const options = (): MediaNodeOptions => {
 }
 
 const program = Effect.gen(function* () {
+  // Signals first: the cluster may use the node before this program hears that it is up.
+  const starting = yield* Deferred.make<RunningNode>()
+  yield* drainOnSignals({
+    drain: (call) => Effect.flatMap(Deferred.await(starting), (node) => node.drain(call))
+  })
   const node = yield* startMediaNode(options())
-  yield* drainOnSignals(node)
+  yield* Deferred.succeed(starting, node)
   yield* Effect.logInfo(`node '${node.nodeId}' serves (incarnation ${node.incarnation}, pid ${process.pid})`)
   const end = yield* node.ended
   for (const { problem, recordingId } of end.unfinished) {

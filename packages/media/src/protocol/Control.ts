@@ -135,7 +135,7 @@ export const ControlProtocol = protocol(
     payload: {
       ...room,
       options: Schema.optionalKey(RoomOptions),
-      /** `strict` (default): when every node drains, refuse. `prefer`: then take one that can still go back. */
+      /** `strict` (default): when every node drains, refuse. `prefer`: then take one that drains and does not evacuate. */
       admission: Schema.optionalKey(Schema.Literals(["strict", "prefer"]))
     },
     success: OpenedRoom,

@@ -50,7 +50,7 @@ export const NodeProtocol = protocol(
     payload: {
       roomId: Id,
       options: RoomOptions,
-      /** `strict`: a draining node refuses. `prefer`: it takes the room when it can still go back to serving. */
+      /** `strict`: a draining node refuses. `prefer`: it takes the room while it drains and does not evacuate. */
       admission: Schema.optionalKey(Schema.Literals(["strict", "prefer"]))
     },
     success: OpenedRoom,
