@@ -4,6 +4,7 @@ import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { childrenOf } from "../support/ebbNode.ts"
 import { liveRoom } from "../support/liveRoom.ts"
+import type { Program } from "../support/program.ts"
 import { until, untilTrue } from "../support/until.ts"
 import { ebb, ebbCluster, jsonOf, ran, saysJson } from "./ebbCluster.ts"
 
@@ -85,6 +86,43 @@ describe("ebb rollout", () => {
         assert.strictEqual(yield* cluster.signalsOf(instance), 1)
         assert.isFalse(second.lines.some((line) => jsonOf(line)["type"] === "Signalled"))
         assert.strictEqual((yield* running(cluster)).length, 1)
+      }).pipe(Effect.scoped),
+    slow
+  )
+
+  it.live(
+    "killed -9 after each thing it says, and run again each time, ends the same",
+    () =>
+      Effect.gen(function* () {
+        // Two nodes: what is said of the first is far from the end of the rollout.
+        const cluster = yield* ebbCluster(2)
+        const old = yield* running(cluster)
+        yield* cluster.call("room.create", { roomId: "room" })
+        const killedAt = new Set<unknown>(["Result", "RolloutCompleted"])
+        const typesOf = ({ lines }: Program) => lines.map((line) => jsonOf(line)["type"])
+        const isNew = (type: unknown) => type !== undefined && !killedAt.has(type)
+        let last = yield* cluster.rollout("--to", "v2")
+        while (true) {
+          const now = last
+          yield* untilTrue(() => typesOf(now).some(isNew) || !now.isRunning())
+          const type = typesOf(now).find(isNew)
+          if (type === undefined) break
+          yield* now.signal("SIGKILL")
+          yield* now.exited
+          killedAt.add(type)
+          if (type === "Waiting") yield* cluster.call("room.close", { roomId: "room" })
+          last = yield* cluster.rollout("--to", "v2")
+        }
+        assert.strictEqual((yield* last.exited).code, 0, last.lines.join("\n"))
+        assert.isAtLeast(killedAt.size, 8)
+        for (const { instance } of old) assert.strictEqual(yield* cluster.signalsOf(instance), 1)
+        const all = yield* cluster.instances
+        assert.deepStrictEqual(all.map(({ state, version }) => `${version} ${state._tag}`).toSorted(), [
+          "v1 Exited",
+          "v1 Exited",
+          "v2 Running",
+          "v2 Running"
+        ])
       }).pipe(Effect.scoped),
     slow
   )
