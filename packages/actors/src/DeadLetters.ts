@@ -8,8 +8,17 @@
  * - `ended`      its target ended while it waited
  * - `full`       its target's mailbox was full
  * - `stale`      it was meant for another epoch
+ * - `paused`     it waited while this process was paused
  */
-export type DropReason = "expired" | "cancelled" | "noActor" | "malformed" | "ended" | "full" | "stale"
+export type DropReason =
+  | "expired"
+  | "cancelled"
+  | "noActor"
+  | "malformed"
+  | "ended"
+  | "full"
+  | "stale"
+  | "paused"
 
 export class DeadLetters {
   readonly #counts = new Map<DropReason, number>()

@@ -32,6 +32,11 @@ export interface Frame {
   readonly data: Uint8Array
   /** Answers a request, at most once; undefined for a publish. Never throws: an answer that cannot be sent is dropped. */
   readonly respond: ((data: Uint8Array) => void) | undefined
+  /**
+   * This process was paused or blocked, and the frame may have waited for that to end: whoever sent it may have given up since,
+   * asked somebody else, and gone on from there. To act on it now may undo what came later; to refuse it is safe.
+   */
+  readonly stale: boolean
 }
 
 export class Transport extends Context.Service<

@@ -122,6 +122,37 @@ it.effect("a message for another epoch is refused; one without an epoch, or for 
   })
 )
 
+it.effect(
+  "what waited while its process was paused is refused as never having arrived, asks and tells alike",
+  () =>
+    Effect.gen(function* () {
+      const { away, bus, here, local, ref } = yield* two()
+      const there = away.system(here.incarnation)
+      const target = { kind: "counter", id: "c" }
+      const paused = yield* Scope.fork(yield* Effect.scope)
+      yield* bus.fault({ to: "here", stale: true }).pipe(Scope.provide(paused))
+      const refused = { _tag: "NodeUnreachable", retry: "safe", reason: expect.stringContaining("paused") }
+      expect(yield* Effect.flip(ref.ask("Add", { by: 1 }))).toMatchObject(refused)
+      expect(yield* Effect.flip(there.ask("Stop", { ...target, kill: false, detail: "" }))).toMatchObject(
+        refused
+      )
+      yield* ref.tell("Add", { by: 1 })
+      yield* TestClock.adjust(1)
+      yield* Scope.close(paused, Exit.void)
+      expect(yield* ref.ask("Total", undefined)).toBe(0)
+      expect(yield* local.ask("Total", undefined)).toBe(0)
+      expect(here.deadLetters.counts).toEqual({ paused: 3 })
+    })
+)
+
+it.effect("an answer that waited while the asker was paused is an answer", () =>
+  Effect.gen(function* () {
+    const { bus, ref } = yield* two()
+    yield* bus.fault({ to: "away", stale: true })
+    expect(yield* ref.ask("Add", { by: 2 })).toBe(2)
+  })
+)
+
 it.effect("a far watcher learns who ended an actor and why, also when it ended before, or never was", () =>
   Effect.gen(function* () {
     const { away, local, ref } = yield* two()

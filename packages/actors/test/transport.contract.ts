@@ -79,6 +79,7 @@ export const transportContract = (name: string, makeNetwork: Effect.Effect<Netwo
           Array.from({ length: 200 }, (_, n) => String(n))
         )
         expect(seen.every((frame) => frame.respond === undefined)).toBe(true)
+        expect(seen.some((frame) => frame.stale)).toBe(false)
       }))
 
     test("a subject with * matches one token, one with > all that follow", (network) =>

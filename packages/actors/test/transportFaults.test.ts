@@ -74,6 +74,24 @@ describe("the bus in memory", () => {
     })
   )
 
+  it.effect("marks frames as having waited for a pause to end, until the fault's scope closes", () =>
+    Effect.gen(function* () {
+      const { bus, here, there } = yield* twoProcesses()
+      const stale: Array<boolean> = []
+      yield* there.subscribe("t", (frame) => {
+        stale.push(frame.stale)
+        frame.respond?.(frame.data)
+      })
+      const scope = yield* Scope.make()
+      yield* bus.fault({ to: "there", stale: true }).pipe(Scope.provide(scope))
+      yield* here.publish("t", bytes("x"))
+      yield* here.request("t", bytes("x"), ask)
+      yield* Scope.close(scope, Exit.void)
+      yield* here.request("t", bytes("x"), ask)
+      expect(stale).toEqual([true, true, false])
+    })
+  )
+
   it.effect("answers for nobody when told to", () =>
     Effect.gen(function* () {
       const { bus, here, heard } = yield* twoProcesses()

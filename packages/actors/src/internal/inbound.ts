@@ -1,6 +1,7 @@
 /**
  * Frames that arrive from other processes, onto cells. Guarantees: each is answered, or counted as a dead letter, whatever is in
- * it; system messages go past the mailbox; the target is taken from the subject, which NATS permissions have seen.
+ * it; system messages go past the mailbox; the target is taken from the subject, which NATS permissions have seen. What waited
+ * while this process was paused is refused unread.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -10,6 +11,7 @@ import {
   ActorCrashed,
   AskError,
   MalformedMessage,
+  NodeUnreachable,
   NoSuchActor,
   StaleEpoch,
   UndrainRefused,
@@ -29,6 +31,8 @@ import { codecOf } from "./rpcSeam.ts"
 
 /** A watcher that asks for longer is answered earlier, and asks again; what it left behind does not stay for ever. */
 const watchHoldMaxMs = 60_000
+
+const hadBeenPaused = "its process had been paused, and the message had waited for it to go on"
 
 export type SystemMessage = typeof SystemProtocol extends Protocol<infer R> ? R : never
 
@@ -83,7 +87,14 @@ export const serveInbound = Effect.fnUntraced(function* (
 
   const refuse = (frame: Frame, error: AskError) => frame.respond?.(encodeReply({ _tag: "Refused", error }))
 
+  /** Its sender may have gone on without it since: the answer that is safe is that it reached nobody. */
+  const refuseStale = (frame: Frame) => {
+    host.deadLetters.drop("paused")
+    refuse(frame, new NodeUnreachable({ target: `node '${options.nodeId}'`, reason: hadBeenPaused }))
+  }
+
   const onActorFrame = (frame: Frame) => {
+    if (frame.stale) return refuseStale(frame)
     const request = decodeRequest(frame.data)
     const address = addressOfSubject(frame.subject)
     if (address === undefined) {
@@ -116,6 +127,7 @@ export const serveInbound = Effect.fnUntraced(function* (
   }
 
   const onSystemFrame = (frame: Frame) => {
+    if (frame.stale) return refuseStale(frame)
     const request = decodeRequest(frame.data)
     if (Exit.isFailure(request)) {
       host.deadLetters.drop("malformed")

@@ -1,12 +1,13 @@
 /**
  * `Transport` on core NATS. Leaves connecting to `NatsConnection`; adds the checks that make a send fail now rather than be
- * lost, and the map from the client's errors.
+ * lost, the mark on frames that waited while this process was paused, and the map from the client's errors.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Msg } from "nats"
 import { type Frame, Transport, TransportError } from "../Transport.ts"
 import { NatsConnection } from "./NatsConnection.ts"
+import { beatMs, makePauseWatch } from "./pauseWatch.ts"
 
 /** How long a subscription may take to be known to the server before it is taken on trust. */
 const subscribeMs = 2_000
@@ -21,9 +22,20 @@ export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect
     const { client, isConnected } = connection
     const report = Effect.runForkWith(yield* Effect.context())
 
+    const pauses = makePauseWatch(
+      () => client.flush(),
+      () => performance.now()
+    )
+    // Not a fiber: it must not keep the process alive, and no other clock may drive it.
+    yield* Effect.acquireRelease(
+      Effect.sync(() => setInterval(pauses.beat, beatMs).unref()),
+      (timer) => Effect.sync(() => clearInterval(timer))
+    )
+
     const frameOf = (message: Msg): Frame => ({
       subject: message.subject,
       data: message.data,
+      stale: pauses.isStale(),
       respond:
         message.reply === undefined || message.reply === ""
           ? undefined

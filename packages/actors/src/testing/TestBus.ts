@@ -29,6 +29,8 @@ export interface Fault {
   readonly delayMs?: readonly [number, number]
   /** Requests are answered as if nobody listened. */
   readonly noListener?: boolean
+  /** Arrives marked as having waited while the process that gets it was paused. */
+  readonly stale?: boolean
 }
 
 export interface TestBus {
@@ -150,6 +152,10 @@ export const make = Effect.fnUntraced(function* (
     ]
   }
 
+  /** `stale` is said of a frame when it is sent, as all faults are. */
+  const isStale = (from: Process, to: Process, subject: string, kind: "request" | "publish") =>
+    matching(faults, from.name, to.name, subject, kind).some(({ stale }) => stale)
+
   const receive = (subscription: Subscription, frame: Frame) => () => {
     if (!subscriptions.has(subscription)) return
     // As behind NATS: a frame that was not handled is no fault of the sender, and of no other frame.
@@ -175,7 +181,8 @@ export const make = Effect.fnUntraced(function* (
         const refused = refusal(subject, data)
         if (refused !== undefined) return yield* refused
         for (const listener of listenersOf(subject)) {
-          const frame: Frame = { subject, data, respond: undefined }
+          const stale = isStale(self, listener.process, subject, "publish")
+          const frame: Frame = { subject, data, respond: undefined, stale }
           yield* send(self, listener.process, subject, "publish", receive(listener, frame))
         }
       }),
@@ -198,9 +205,9 @@ export const make = Effect.fnUntraced(function* (
               const deliver = () => resume(Effect.succeed(answer))
               fork(send(listener.process, self, subject, "answer", deliver))
             }
-            fork(
-              send(self, listener.process, subject, "request", receive(listener, { subject, data, respond }))
-            )
+            const stale = isStale(self, listener.process, subject, "request")
+            const frame: Frame = { subject, data, respond, stale }
+            fork(send(self, listener.process, subject, "request", receive(listener, frame)))
           }
         }).pipe(
           Effect.timeoutOrElse({

@@ -2,8 +2,8 @@
  * NATS control commands onto handlers: one subscription in the queue group of all nodes, so that any live node answers any command.
  *
  * Guarantees: every request gets one reply, `{ok}` or `{error}`, whatever bytes it brings; bounded work in flight; at its end it stops
- * listening first and then waits for what it has begun. A process that was stopped for long changes nothing with the commands that it finds
- * waiting: whoever sent them has sent them again.
+ * listening first and then waits for what it has begun. A process that was paused changes nothing with the commands that it finds waiting:
+ * whoever sent them may have sent them again, and gone on from there.
  */
 import type { Frame, Tag } from "@ebb/actors"
 import {
@@ -13,6 +13,7 @@ import {
   MailboxFull,
   MalformedMessage,
   maxFrameBytes,
+  NodeIsolated,
   pack,
   Transport,
   unpack,
@@ -82,7 +83,10 @@ export const serveControl = Effect.gen(function* () {
         () => new MalformedMessage({ problem: `${command} wants a map, and no bytes in it` })
       ),
       Effect.flatMap((given) => codec.decodePayload(codec.takesNothing ? undefined : given)),
-      Effect.tap(() => (reading.has(command) ? Effect.void : lease.assertFresh)),
+      Effect.tap(() => {
+        if (reading.has(command)) return Effect.void
+        return frame.stale ? new NodeIsolated({ nodeId: system.nodeId }) : lease.assertFresh
+      }),
       Effect.flatMap(handler),
       Effect.flatMap(codec.encodeSuccess)
     )
