@@ -40,16 +40,26 @@ export interface ControlClient {
   readonly recordings: Effect.Effect<ReadonlyArray<RecordingInfo>, ControlError>
 }
 
-/** All commands may be sent twice: creates are idempotent by their id, and the others set a state or read it. */
+/**
+ * All commands may be sent twice: creates are idempotent by their id, and the others set a state or read it. Only these answer
+ * differently the second time, with `NotFound`, which then says that it is done.
+ */
+const closing: ReadonlySet<Tag<ControlMessage>> = new Set([
+  "room.close",
+  "producer.close",
+  "consumer.close"
+] as const)
+
 const isWorthRetrying = (error: ControlError): boolean => error.retry !== "never"
 
 const pause = Schedule.jittered(Schedule.spaced("200 millis"))
 
 /**
  * Milliseconds without an answer after which another node is asked as well, while the first is still listened to: it may be stopped, and
- * NATS would still give it every so many commands.
+ * NATS would still give it every so many commands. Longer than a placement waits for one candidate: a node that lives is not
+ * overtaken because it asked a stopped one, for what it does after the caller has its answer from elsewhere is done to nobody's wish.
  */
-const askAnotherMs = 1500
+const askAnotherMs = 2500
 
 /** A client of the cluster `cluster` on the connection of this process. */
 export const makeControlClient = Effect.fnUntraced(function* (cluster: string) {
@@ -87,26 +97,47 @@ export const makeControlClient = Effect.fnUntraced(function* (cluster: string) {
   const tried = (
     command: Tag<ControlMessage>,
     input: unknown,
-    timeoutMs: number
+    timeoutMs: number,
+    onAnother: () => void
   ): Effect.Effect<unknown, ControlError> =>
     timeoutMs <= askAnotherMs
       ? once(command, input, timeoutMs)
       : Effect.raceFirst(
           once(command, input, timeoutMs),
           Effect.delay(
-            Effect.suspend(() => tried(command, input, timeoutMs - askAnotherMs)),
+            Effect.suspend(() => {
+              onAnother()
+              return tried(command, input, timeoutMs - askAnotherMs, onAnother)
+            }),
             askAnotherMs
           )
         )
 
-  const call = (command: Tag<ControlMessage>, input: unknown, options: CallOptions = {}) => {
-    const { retryForMs = 30_000, timeoutMs = 5000 } = options
-    return retryForMs === 0
-      ? once(command, input, timeoutMs)
-      : Effect.retry(tried(command, input, timeoutMs), {
+  /** Tries until it is done, refused for good, or the time is over. */
+  const persist = (command: Tag<ControlMessage>, input: unknown, timeoutMs: number, retryForMs: number) =>
+    Effect.suspend(() => {
+      // Once it was sent with an outcome that nobody told, it may have been done.
+      let maybeDone = false
+      const isDone = (error: ControlError) => maybeDone && closing.has(command) && error._tag === "NotFound"
+      return tried(command, input, timeoutMs, () => {
+        maybeDone = true
+      }).pipe(
+        Effect.catchIf(isDone, () => Effect.void),
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            maybeDone ||= error.retry === "unknown"
+          })
+        ),
+        Effect.retry({
           schedule: Schedule.upTo(pause, { duration: retryForMs }),
           while: isWorthRetrying
         })
+      )
+    })
+
+  const call = (command: Tag<ControlMessage>, input: unknown, options: CallOptions = {}) => {
+    const { retryForMs = 30_000, timeoutMs = 5000 } = options
+    return retryForMs === 0 ? once(command, input, timeoutMs) : persist(command, input, timeoutMs, retryForMs)
   }
   const client = { call } as Pick<ControlClient, "call">
   return {
