@@ -76,7 +76,7 @@ const wrongFor = (value: unknown): ReadonlyArray<readonly [string, unknown]> => 
   const others = kinds.filter(([, other]) => kindOf(other) !== kindOf(value))
   if (typeof value === "string") return [...others, ["1 MiB of text", "a".repeat(mebibyte - 1024)]]
   if (typeof value !== "number") return others
-  return [...others, ...["NaN", "Infinity", "-Infinity", "-1"].map((n) => [n, Number(n)] as const)]
+  return [...others, ...["NaN", "Infinity", "-Infinity", "-1", "1e300"].map((n) => [n, Number(n)] as const)]
 }
 
 const kinds = [
