@@ -100,18 +100,24 @@ export const makeControlClient = Effect.fnUntraced(function* (cluster: string) {
     timeoutMs: number,
     onAnother: () => void
   ): Effect.Effect<unknown, ControlError> =>
-    timeoutMs <= askAnotherMs
-      ? once(command, input, timeoutMs)
-      : Effect.raceFirst(
+    Effect.suspend(() => {
+      if (timeoutMs <= askAnotherMs) return once(command, input, timeoutMs)
+      let anotherWasAsked = false
+      const another = Effect.suspend(() => {
+        anotherWasAsked = true
+        onAnother()
+        return tried(command, input, timeoutMs - askAnotherMs, onAnother)
+      })
+      return Effect.raceFirst(
+        // What the other has begun goes on, whoever refuses now: its answer counts.
+        Effect.catchIf(
           once(command, input, timeoutMs),
-          Effect.delay(
-            Effect.suspend(() => {
-              onAnother()
-              return tried(command, input, timeoutMs - askAnotherMs, onAnother)
-            }),
-            askAnotherMs
-          )
-        )
+          (error) => anotherWasAsked && error.retry === "safe",
+          () => Effect.never
+        ),
+        Effect.delay(another, askAnotherMs)
+      )
+    })
 
   /** Tries until it is done, refused for good, or the time is over. */
   const persist = (command: Tag<ControlMessage>, input: unknown, timeoutMs: number, retryForMs: number) =>

@@ -4,13 +4,14 @@ import { AskTimeout, NodeIsolated, pack, subjects, Transport } from "@ebb/actors
 import { TestBus } from "@ebb/actors/testing"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
 import * as Schema from "effect/Schema"
 import { TestClock } from "effect/testing"
 import { ControlError } from "../../src/protocol/Control.ts"
 import { NotFound } from "../../src/protocol/Common.ts"
 import { makeControlClient } from "../../src/protocol/ControlClient.ts"
 
-type Answer = "silence" | NotFound | AskTimeout | NodeIsolated
+type Answer = "silence" | ControlError | { readonly afterMs: number; readonly error: ControlError }
 
 const gone = new NotFound({ entity: "room", id: "r" })
 
@@ -21,12 +22,16 @@ const clientOf = Effect.fnUntraced(function* (answers: ReadonlyArray<Answer>) {
   const bus = yield* TestBus.make()
   const node = yield* bus.connect("node")
   const askedAtMs: Array<number> = []
+  const later = yield* FiberSet.makeRuntime<never>()
   const clock = yield* TestClock.testClockWith(Effect.succeed)
   yield* node.subscribe(subjects("test").controlAll, (frame) => {
     const answer = answers[askedAtMs.length] ?? "silence"
     askedAtMs.push(clock.currentTimeMillisUnsafe())
     if (answer === "silence") return
-    frame.respond?.(pack({ error: encodeError(answer) }))
+    const { afterMs, error } = "afterMs" in answer ? answer : { afterMs: 0, error: answer }
+    const respond = Effect.sync(() => frame.respond?.(pack({ error: encodeError(error) })))
+    if (afterMs === 0) Effect.runSync(respond)
+    else later(Effect.delay(respond, afterMs))
   })
   const { call } = yield* Effect.provideService(
     makeControlClient("test"),
@@ -75,6 +80,15 @@ it.effect("a close that another node is asked for, too, is done when that one fi
     expect(result).toMatchObject(done)
     // A placement has by then tried one candidate that is stopped, and answered from the next.
     expect(askedAtMs.map((ms) => ms - (askedAtMs[0] ?? 0))).toEqual([0, 2500])
+  })
+)
+
+it.effect("a node that wakes and refuses does not end what another has begun", () =>
+  Effect.gen(function* () {
+    const woken = { afterMs: 2600, error: new NodeIsolated({ nodeId: "a" }) }
+    const { askedAtMs, result } = yield* close([woken, { afterMs: 1000, error: gone }])
+    expect(result).toMatchObject(done)
+    expect(askedAtMs.length).toBe(2)
   })
 )
 
