@@ -131,14 +131,14 @@ class Nats:
         return line
 
     def request(self, subject, data, seconds):
-        """The first answer; sent once more every 1.5 s until it has come."""
+        """The first answer; sent once more every 2.5 s until it has come."""
         self.asked += 1
         reply = f"{self.inbox}.{self.asked}"
         publish = f"PUB {subject} {reply} {len(data)}\r\n".encode() + data + b"\r\n"
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.write(publish)
-            again = time.monotonic() + min(left, 1.5)
+            again = time.monotonic() + min(left, 2.5)
             while (wait := again - time.monotonic()) > 0:
                 self.socket.settimeout(wait)
                 try:
