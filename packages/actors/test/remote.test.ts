@@ -145,6 +145,19 @@ it.effect(
     })
 )
 
+it.effect("a watcher that waited while the actor's process was paused learns who ended it, and why", () =>
+  Effect.gen(function* () {
+    const { bus, ref } = yield* two()
+    const paused = yield* Scope.fork(yield* Effect.scope)
+    yield* bus.fault({ to: "here", stale: true }).pipe(Scope.provide(paused))
+    const watching = yield* Effect.forkChild(ref.terminated, { startImmediately: true })
+    yield* TestClock.adjust(1)
+    yield* Scope.close(paused, Exit.void)
+    yield* ref.ask("End", { detail: "closed" })
+    expect(yield* Fiber.join(watching)).toMatchObject({ by: "itself", detail: "closed" })
+  })
+)
+
 it.effect("an answer that waited while the asker was paused is an answer", () =>
   Effect.gen(function* () {
     const { bus, ref } = yield* two()

@@ -1,7 +1,7 @@
 /**
  * Frames that arrive from other processes, onto cells. Guarantees: each is answered, or counted as a dead letter, whatever is in
  * it; system messages go past the mailbox; the target is taken from the subject, which NATS permissions have seen. What waited
- * while this process was paused is refused unread.
+ * while this process was paused is refused, but for what changes nothing.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -127,13 +127,14 @@ export const serveInbound = Effect.fnUntraced(function* (
   }
 
   const onSystemFrame = (frame: Frame) => {
-    if (frame.stale) return refuseStale(frame)
     const request = decodeRequest(frame.data)
     if (Exit.isFailure(request)) {
       host.deadLetters.drop("malformed")
       return frame.respond?.(encodeReply(replyOf(undefined, request)))
     }
     const { payload, tag } = request.value
+    // To watch changes nothing, and asked again the ending might be gone, and with it who ended it and why.
+    if (frame.stale && tag !== "Watch") return refuseStale(frame)
     const codec = codecOf(SystemProtocol, tag)
     if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
     const decoded = codec.decodePayload(payload)
