@@ -213,7 +213,11 @@ export class Drain {
             this.#actor.finish("kill", "sealing deadline")
           }
         ]
-      default:
+      case "Starting":
+      case "Serving":
+      case "Drained":
+      case "Stopped":
+      case "Failed":
         return [undefined, () => {}]
     }
   }

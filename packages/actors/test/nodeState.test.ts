@@ -43,7 +43,7 @@ it("each axis moves as its table says and no other way, and leaves the other axe
 it("a drain can be taken back exactly where Serving is a legal move", () => {
   for (const life of Object.keys(lives) as Array<Life>) {
     const canServe = lives[life].split(" ").includes("Serving") && life !== "Starting"
-    expect(isReversible(life), life).toBe(canServe)
-    expect(isOver(life), life).toBe(!canServe && life !== "Starting" && life !== "Serving")
+    const over = !canServe && life !== "Starting" && life !== "Serving"
+    expect([life, isReversible(life), isOver(life)]).toEqual([life, canServe, over])
   }
 })
