@@ -7,7 +7,7 @@
 import type { Self } from "@ebb/actors"
 import { define, protocol } from "@ebb/actors"
 import * as Effect from "effect/Effect"
-import { ReceiptIndex } from "./ReceiptIndex.ts"
+import { RecordingIndex } from "./RecordingIndex.ts"
 import type { PartOutcome } from "./recording/index.ts"
 import { recover } from "./recording/index.ts"
 
@@ -19,7 +19,7 @@ export interface AdoptionArgs {
 
 export const adoption = define("adoption", protocol(), (self: Self, { dataDir, nodeId }: AdoptionArgs) =>
   Effect.gen(function* () {
-    const index = yield* ReceiptIndex
+    const index = yield* RecordingIndex
     const onOutcome = (outcome: PartOutcome) => {
       switch (outcome._tag) {
         case "Recovered":

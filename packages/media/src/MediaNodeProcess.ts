@@ -21,8 +21,8 @@ import { mediaNode } from "./MediaNode.ts"
 import { Membership } from "./Membership.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, protocolRange } from "./protocol/Node.ts"
-import { ReceiptIndex } from "./ReceiptIndex.ts"
 import { checkFfmpeg, IncarnationFolder, RecordingStore } from "./recording/index.ts"
+import { RecordingIndex } from "./RecordingIndex.ts"
 
 export interface MediaNodeOptions {
   /** The cluster's name; nodes of another name on the same NATS are not seen. An id. */
@@ -99,7 +99,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     Layer.provideMerge(nats)
   )
   const store = RecordingStore.folder(options.storeDir ?? path.join(dataDir, "results"))
-  const all = Layer.mergeAll(MediaEngine.layer(options.media), ReceiptIndex.layer).pipe(
+  const all = Layer.mergeAll(MediaEngine.layer(options.media), RecordingIndex.layer).pipe(
     Layer.provideMerge(store),
     Layer.provideMerge(runtime)
   )

@@ -7,7 +7,7 @@
  * What cannot be computed keeps its journal and is named in the node's report; a kill leaves all to a later start's adoption.
  */
 import type { ActorRef, Self } from "@ebb/actors"
-import { define } from "@ebb/actors"
+import { define, Directory } from "@ebb/actors"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type * as Semaphore from "effect/Semaphore"
 import { claimName } from "./claimName.ts"
 import type { CaptureInfo, CaptureSink, ProducerInfo, RoomMedia } from "./engine/RoomMedia.ts"
@@ -22,9 +23,9 @@ import { StorageUnavailable } from "./protocol/Common.ts"
 import type { RecordingInfo, RecordingState } from "./protocol/Recording.ts"
 import { recordingKind, RecordingProtocol } from "./protocol/Recording.ts"
 import type { RoomMessage } from "./protocol/Room.ts"
-import { ReceiptIndex } from "./ReceiptIndex.ts"
 import type { IncarnationFolder, Receipt } from "./recording/index.ts"
-import { computeInChild, JournalWriter, manifestFormat } from "./recording/index.ts"
+import { computeInChild, discardPart, JournalWriter, manifestFormat } from "./recording/index.ts"
+import { RecordingIndex } from "./RecordingIndex.ts"
 
 export interface RecordingArgs {
   readonly nodeId: string
@@ -45,7 +46,7 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
   Effect.gen(function* () {
     const { folder, media, nodeId, room, roomId } = args
     const recordingId = self.address.id
-    const index = yield* ReceiptIndex
+    const index = yield* RecordingIndex
     const over = Deferred.makeUnsafe<string>()
     const end = (reason: string) => Effect.asVoid(Deferred.succeed(over, reason))
     // Superseded or not, what was captured is sealed and computed.
@@ -66,17 +67,11 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       }
     }).pipe(Effect.mapError((error) => new StorageUnavailable({ reason: error.message })))
 
+    const { incarnation } = folder
     let state: RecordingState = "Capturing"
     let tracks = 0
     let receipt: Receipt | undefined
     let problem: string | undefined
-
-    // Whatever ends it: without a receipt it is somebody's to finish.
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        if (receipt === undefined) args.unfinished(problem ?? "its node ended before it was computed")
-      })
-    )
 
     const info = (): RecordingInfo => ({
       recordingId,
@@ -91,6 +86,23 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       ...(receipt === undefined ? {} : index.describe(receipt)),
       ...(problem === undefined ? {} : { problem })
     })
+
+    // After the journal and before anybody hears that it records: what is listed has a journal, and what has packets is listed.
+    yield* Effect.onError(index.begin({ ...info(), incarnation }), () =>
+      Effect.andThen(Effect.ignore(discardPart(partFolder)), index.withdraw({ ...info(), incarnation }))
+    )
+    // Whatever ends it from here on: without a receipt it is somebody's to finish.
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        if (receipt === undefined) args.unfinished(problem ?? "its node ended before it was computed")
+      })
+    )
+
+    const { registryLost } = yield* Directory
+    yield* registryLost.pipe(
+      Stream.runForEach(() => index.note({ ...info(), incarnation })),
+      Effect.forkScoped
+    )
 
     const captures = yield* Effect.flatMap(Effect.scope, (scope) => Scope.fork(scope, "parallel"))
     const capture = (producer: ProducerInfo) =>
@@ -125,6 +137,7 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
         const error = Cause.squash(cause)
         problem = error instanceof Error ? error.message : String(error)
         state = "Failed"
+        yield* index.note({ ...info(), incarnation })
         yield* Effect.logError(
           `recording ${recordingId} is not finished; its journal is kept in ${partFolder}`,
           cause

@@ -18,7 +18,7 @@ import * as References from "effect/References"
 import { existsSync } from "node:fs"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
-import { ReceiptIndex } from "../ReceiptIndex.ts"
+import { RecordingIndex } from "../RecordingIndex.ts"
 import type { PartOutcome } from "../recording/index.ts"
 import { checkFfmpeg, readManifest, recover, RecordingStore } from "../recording/index.ts"
 
@@ -124,8 +124,8 @@ const publisher = Effect.gen(function* () {
     password: password === undefined ? undefined : Redacted.make(password),
     inboxPrefix: env("EBB_NATS_INBOX")
   })
-  const index = yield* Layer.build(Layer.provide(ReceiptIndex.layer, nats)).pipe(
-    Effect.flatMap((services) => Effect.provide(ReceiptIndex, services))
+  const index = yield* Layer.build(Layer.provide(RecordingIndex.layer, nats)).pipe(
+    Effect.flatMap((services) => Effect.provide(RecordingIndex, services))
   )
   return (outcome: PartOutcome) =>
     outcome._tag === "Recovered" || outcome._tag === "AlreadyDone"

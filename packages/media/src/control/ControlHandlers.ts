@@ -5,12 +5,13 @@ import * as Effect from "effect/Effect"
 import { Conflict, NotFound } from "../protocol/Common.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
 import { nodeKind, NodeProtocol } from "../protocol/Node.ts"
-import { recordingKind, RecordingProtocol } from "../protocol/Recording.ts"
+import { recordingKind } from "../protocol/Recording.ts"
 import { roomKind, RoomProtocol } from "../protocol/Room.ts"
-import { ReceiptIndex } from "../ReceiptIndex.ts"
+import { RecordingIndex } from "../RecordingIndex.ts"
 import { goneIsNotFound, locate, placeRoom } from "./Placement.ts"
+import { recordingInfo, stopRecording } from "./RecordingLookup.ts"
 
-export type ControlServices = ActorSystem | Directory | Leases | ReceiptIndex
+export type ControlServices = ActorSystem | Directory | Leases | RecordingIndex
 
 type ControlHandlers = {
   readonly [T in Tag<ControlMessage>]: (
@@ -22,12 +23,6 @@ const roomRef = Effect.fnUntraced(function* (roomId: Id) {
   const { address, epoch } = yield* locate(roomKind, roomId)
   const { ref } = yield* ActorSystem
   return ref(RoomProtocol, address, epoch)
-})
-
-const recordingRef = Effect.fnUntraced(function* (recordingId: Id) {
-  const { address, epoch } = yield* locate(recordingKind, recordingId)
-  const { ref } = yield* ActorSystem
-  return ref(RecordingProtocol, address, epoch)
 })
 
 const leaseOf = Effect.fnUntraced(function* (nodeId: Id) {
@@ -110,12 +105,10 @@ export const controlHandlers: ControlHandlers = {
       Effect.succeed(undefined)
     )
     if (known !== undefined) {
-      if (known.roomId === roomId) return { created: false, recording: known }
-      return yield* new Conflict({
-        entity: recordingKind,
-        id: recordingId,
-        problem: `it is of room '${known.roomId}'`
-      })
+      const conflict = (problem: string) => new Conflict({ entity: recordingKind, id: recordingId, problem })
+      if (known.roomId !== roomId) return yield* conflict(`it is of room '${known.roomId}'`)
+      if (known.state === "Interrupted") return yield* conflict(known.problem ?? "it was interrupted")
+      return { created: false, recording: known }
     }
     const room = yield* locate(roomKind, roomId)
     const { ref } = yield* ActorSystem
@@ -125,27 +118,22 @@ export const controlHandlers: ControlHandlers = {
       roomId
     })
   }),
-  "recording.stop": ({ reason = "asked for", recordingId }) =>
-    recordingRef(recordingId).pipe(
-      Effect.flatMap((ref) => ref.ask("Stop", { reason })),
-      // It may be over already: then its receipt says so.
-      Effect.catchTag(ownerIsSilent, receiptOr(recordingId))
-    ),
+  "recording.stop": ({ reason = "asked for", recordingId }) => stopRecording(recordingId, reason),
   "recording.get": ({ recordingId }) => recordingInfo(recordingId),
   "recording.list": (input) =>
     Effect.gen(function* () {
       const directory = yield* Directory
-      const index = yield* ReceiptIndex
+      const index = yield* RecordingIndex
       const live = new Set((yield* directory.list(recordingKind)).map(({ entry }) => entry.id))
-      const computed = new Map((yield* index.list).map((info) => [info.recordingId, info]))
-      const { ids, next } = pageOf([...live, ...computed.keys()], input)
+      const indexed = new Map((yield* index.list).map((info) => [info.recordingId, info]))
+      const { ids, next } = pageOf([...live, ...indexed.keys()], input)
       const asked = yield* Effect.forEach(
         ids,
         (id) => {
-          const known = computed.get(id)
-          return known === undefined
-            ? Effect.orElseSucceed(recordingInfo(id), () => undefined)
-            : Effect.succeed(known)
+          const known = indexed.get(id)
+          return known?.state === "Computed"
+            ? Effect.succeed(known)
+            : Effect.orElseSucceed(recordingInfo(id), () => known)
         },
         { concurrency: 16 }
       )
@@ -199,25 +187,3 @@ const pageOf = (
   const last = ids[limit - 1]
   return { ids: ids.slice(0, limit), next: ids.length > limit && last !== undefined ? { next: last } : {} }
 }
-
-/**
- * Its owner does not live, or does not answer. A killed owner's work may be computed by a later start long before anybody may call
- * that owner dead.
- */
-const ownerIsSilent = ["NotFound", "NoSuchActor", "NodeUnreachable", "AskTimeout"] as const
-
-/** The recording as its receipt has it; without one, whatever the look-up said. */
-const receiptOr =
-  (recordingId: Id) =>
-  <E>(silent: E) =>
-    Effect.gen(function* () {
-      const index = yield* ReceiptIndex
-      return (yield* index.find(recordingId)) ?? (yield* Effect.fail(silent))
-    })
-
-/** From its owner while it answers, from its receipt otherwise. */
-const recordingInfo = (recordingId: Id) =>
-  recordingRef(recordingId).pipe(
-    Effect.flatMap((ref) => ref.ask("Get", undefined)),
-    Effect.catchTag(ownerIsSilent, receiptOr(recordingId))
-  )

@@ -9,8 +9,10 @@ import { Millis, Reason, WallMs } from "./Common.ts"
  * - `Sealing`    capture is over; it is being muxed, verified and stored
  * - `Computed`   its receipt is there
  * - `Failed`     it could not be computed; its journal is kept, and named
+ * - `Interrupted` its node is dead; its journal waits to be adopted by a later start on its data folder, or by
+ *                `ebb recordings recover DIR`. Said of it by others, never by a recording itself
  */
-export const RecordingState = Schema.Literals(["Capturing", "Sealing", "Computed", "Failed"])
+export const RecordingState = Schema.Literals(["Capturing", "Sealing", "Computed", "Failed", "Interrupted"])
 export type RecordingState = typeof RecordingState.Type
 
 export const RecordingInfo = Schema.Struct({
@@ -32,7 +34,7 @@ export const RecordingInfo = Schema.Struct({
   sha256: Schema.optionalKey(Schema.String),
   durationMs: Schema.optionalKey(Millis),
   computedAt: Schema.optionalKey(WallMs),
-  /** Why it failed. */
+  /** Why it failed, or what it waits for. */
   problem: Schema.optionalKey(Schema.String)
 })
 export type RecordingInfo = typeof RecordingInfo.Type

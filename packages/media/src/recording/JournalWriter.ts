@@ -68,6 +68,12 @@ export interface JournalWriter {
 }
 
 /**
+ * A part that could not begin is none: left there, it would be adopted as an empty one, and refuse the next try of its name. The manifest
+ * goes first: a journal without one holds nothing, should the process die in between.
+ */
+export const discardPart = (folder: string) => Effect.andThen(remove(manifestPath(folder)), remove(folder))
+
+/**
  * The order is the guarantee: an empty journal, then the manifest (durable with its folder), then the journal's first byte. So a
  * manifest without a journal means that somebody removed it, and a journal without a manifest holds nothing.
  */
@@ -103,9 +109,8 @@ export const make = Effect.fnUntraced(function* (
         closed = true
       }).pipe(Effect.andThen(attempt("close", file, async () => fs.closeSync(open))), Effect.ignore)
   )
-  // A part that could not begin is none: left there, it would be adopted as an empty one, and refuse the next try of its name.
   const begun = <A, E, R>(step: Effect.Effect<A, E, R>) =>
-    Effect.onError(step, () => Effect.ignore(Effect.andThen(remove(manifestPath(folder)), remove(folder))))
+    Effect.onError(step, () => Effect.ignore(discardPart(folder)))
   yield* begun(Effect.andThen(writeManifest(folder, manifest), syncFolder(path.dirname(folder))))
 
   const scratch = Buffer.allocUnsafeSlow(recordHeaderBytes + 65_536)

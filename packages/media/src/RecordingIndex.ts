@@ -1,0 +1,182 @@
+/**
+ * The recordings of the whole cluster, from their start on: bucket `receipts`, key the recording's id. An entry is written when its
+ * capture begins and replaced by its receipt's. Only an index: while its owner lives, the owner's word counts; once there is a receipt,
+ * the receipt beside the result does, and whoever starts on a store publishes what it finds there again.
+ *
+ * A recording has one entry, its part's. What is computed is never replaced by another part.
+ */
+import type { RegistryUnavailable } from "@ebb/actors"
+import { Id, pack, Registry, unpack } from "@ebb/actors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as path from "node:path"
+import { Conflict } from "./protocol/Common.ts"
+import { RecordingInfo, recordingKind } from "./protocol/Recording.ts"
+import type { Receipt } from "./recording/index.ts"
+import { RecordingStore } from "./recording/index.ts"
+
+export const IndexedRecording = Schema.Struct({
+  ...RecordingInfo.fields,
+  /** The process that captured it: whether it lives says who may speak of it. */
+  incarnation: Schema.optionalKey(Id)
+})
+export type IndexedRecording = typeof IndexedRecording.Type
+
+const decodeEntry = Schema.decodeUnknownExit(IndexedRecording)
+
+export class RecordingIndex extends Context.Service<
+  RecordingIndex,
+  {
+    /** What a receipt says of its recording, as the protocol has it. */
+    readonly describe: (receipt: Receipt) => RecordingInfo
+    /**
+     * Enters a recording that begins. `Conflict`: the id is another part's. After `RegistryUnavailable` it may have been entered:
+     * begin again, or `withdraw`.
+     */
+    readonly begin: (recording: IndexedRecording) => Effect.Effect<void, Conflict | RegistryUnavailable>
+    /** Takes back the entry of a recording that could not begin. Never fails: see `publish`. */
+    readonly withdraw: (recording: IndexedRecording) => Effect.Effect<void>
+    /** Says anew how a recording of this process is, unless it is computed or another part's by now. Never fails: see `publish`. */
+    readonly note: (recording: IndexedRecording) => Effect.Effect<void>
+    /**
+     * Enters a receipt. Never fails: while the registry is away it is tried on behind the caller's back, for as long as this process lives;
+     * then a later start enters it.
+     */
+    readonly publish: (receipt: Receipt) => Effect.Effect<void>
+    readonly find: (recordingId: Id) => Effect.Effect<IndexedRecording | undefined, RegistryUnavailable>
+    readonly list: Effect.Effect<ReadonlyArray<IndexedRecording>, RegistryUnavailable>
+  }
+>()("@ebb/media/RecordingIndex") {
+  static readonly layer = Layer.effect(
+    RecordingIndex,
+    Effect.gen(function* () {
+      const registry = yield* Registry
+      const store = yield* RecordingStore
+      const bucket = yield* registry.bucket("receipts")
+      const scope = yield* Effect.scope
+
+      const describe = (receipt: Receipt): RecordingInfo => {
+        const part = receipt.parts[0]
+        const sum = (of: (each: Receipt["parts"][number]) => number) =>
+          receipt.parts.reduce((all, each) => all + of(each), 0)
+        return {
+          recordingId: receipt.recordingId,
+          roomId: receipt.roomId,
+          nodeId: part?.nodeId ?? receipt.computedBy,
+          state: "Computed",
+          startedAt: part?.startedAt ?? receipt.computedAt,
+          packets: sum((each) => each.packets),
+          lostPackets: sum((each) => each.gapPackets),
+          tracks: receipt.tracks.length,
+          bytes: receipt.bytes,
+          durationMs: receipt.durationMs,
+          computedAt: receipt.computedAt,
+          ...(receipt.file === undefined
+            ? {}
+            : { file: path.join(store.location, receipt.recordingId, receipt.file) }),
+          ...(receipt.sha256 === undefined ? {} : { sha256: receipt.sha256 })
+        }
+      }
+
+      /** What is there already; `unreadable` of a later version is nobody's to replace. */
+      type There = IndexedRecording | "unreadable"
+      const read = (bytes: Uint8Array): There => {
+        const value = unpack(bytes)
+        if (Exit.isFailure(value)) return "unreadable"
+        const entry = decodeEntry(value.value)
+        return Exit.isSuccess(entry) ? entry.value : "unreadable"
+      }
+
+      /** Writes the entry, or gives what is there and must not be replaced. The write decides, never the read before it. */
+      const write = Effect.fnUntraced(function* (
+        recording: IndexedRecording,
+        mayReplace: (there: IndexedRecording) => boolean
+      ): Effect.fn.Return<There | undefined, RegistryUnavailable> {
+        const key = recording.recordingId
+        const value = pack({ v: 1, ...recording })
+        while (true) {
+          const stored = yield* bucket.get(key)
+          const there = stored && read(stored.value)
+          if (there === "unreadable" || (there !== undefined && !mayReplace(there))) return there
+          const written =
+            stored === undefined ? bucket.create(key, value) : bucket.update(key, value, stored.revision)
+          const revision = yield* Effect.catchTag(written, "KeyConflict", () => Effect.undefined)
+          if (revision !== undefined) return undefined
+        }
+      })
+
+      const isOpenPart = (recording: IndexedRecording) => (there: IndexedRecording) =>
+        there.state !== "Computed" && isSamePart(there, recording)
+
+      const remove = Effect.fnUntraced(
+        function* (recording: IndexedRecording) {
+          const stored = yield* bucket.get(recording.recordingId)
+          const there = stored && read(stored.value)
+          if (stored === undefined || there === undefined || there === "unreadable") return
+          if (isOpenPart(recording)(there)) yield* bucket.remove(recording.recordingId, stored.revision)
+        },
+        Effect.catchTag("KeyConflict", () => Effect.void)
+      )
+
+      const publish = Effect.fnUntraced(function* (receipt: Receipt) {
+        const incarnation = receipt.parts[0]?.incarnation
+        const recording = { ...describe(receipt), ...(incarnation === undefined ? {} : { incarnation }) }
+        const there = yield* write(
+          recording,
+          (there) => there.state !== "Computed" || isSamePart(there, recording)
+        )
+        if (there === undefined) return
+        const kept =
+          there === "unreadable" ? "it has an entry of a later version" : `${there.file ?? "another part"} is`
+        yield* Effect.logWarning(
+          `recording ${receipt.recordingId}: ${recording.file ?? "a part"} is computed and not in the index: ${kept}`
+        )
+      })
+
+      /** While the registry is away, tried on for as long as this process lives. */
+      const unfailing = (what: string, effect: Effect.Effect<unknown, RegistryUnavailable>) =>
+        Effect.catch(effect, (why) =>
+          Effect.logWarning(`${what} is not in the index yet: ${why.message}`).pipe(
+            Effect.andThen(Effect.retry(effect, Schedule.spaced("1 second"))),
+            Effect.forkIn(scope)
+          )
+        ).pipe(Effect.asVoid)
+
+      return RecordingIndex.of({
+        describe,
+        begin: Effect.fnUntraced(function* (recording) {
+          const there = yield* write(recording, isOpenPart(recording))
+          if (there === undefined) return
+          const problem =
+            there === "unreadable"
+              ? "its entry is of a later version"
+              : `node '${there.nodeId}' has begun it, and it is ${there.state}`
+          return yield* new Conflict({ entity: recordingKind, id: recording.recordingId, problem })
+        }),
+        withdraw: (recording) =>
+          unfailing(`that recording ${recording.recordingId} has not begun`, remove(recording)),
+        note: (recording) =>
+          unfailing(`how recording ${recording.recordingId} is`, write(recording, isOpenPart(recording))),
+        publish: (receipt) => unfailing(`the receipt of ${receipt.recordingId}`, publish(receipt)),
+        find: (recordingId) =>
+          Effect.map(bucket.get(recordingId), (stored) => {
+            const there = stored && read(stored.value)
+            return there === "unreadable" ? undefined : there
+          }),
+        list: Effect.map(bucket.entries, (entries) =>
+          entries.map((stored) => read(stored.value)).filter((there) => there !== "unreadable")
+        )
+      })
+    })
+  )
+}
+
+/** An entry that does not name its process is known by its node and the moment of its start. */
+const isSamePart = (a: IndexedRecording, b: IndexedRecording): boolean =>
+  a.incarnation !== undefined && b.incarnation !== undefined
+    ? a.incarnation === b.incarnation
+    : a.nodeId === b.nodeId && a.startedAt === b.startedAt

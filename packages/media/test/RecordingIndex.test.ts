@@ -1,0 +1,138 @@
+import { Registry, pack } from "@ebb/actors"
+import { TestBus, TestRegistry } from "@ebb/actors/testing"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
+import type { Receipt } from "../src/recording/index.ts"
+import { RecordingStore } from "../src/recording/index.ts"
+import type { IndexedRecording } from "../src/RecordingIndex.ts"
+import { RecordingIndex } from "../src/RecordingIndex.ts"
+
+const recording = (changes: Partial<IndexedRecording> = {}): IndexedRecording => ({
+  recordingId: "rec",
+  roomId: "room",
+  nodeId: "a",
+  incarnation: "one",
+  state: "Capturing",
+  startedAt: 1,
+  packets: 0,
+  lostPackets: 0,
+  tracks: 0,
+  ...changes
+})
+
+const receipt = (incarnation: string, file: string): Receipt => ({
+  format: 1,
+  recordingId: "rec",
+  roomId: "room",
+  state: "Computed",
+  parts: [
+    {
+      incarnation,
+      nodeId: "a",
+      part: 0,
+      startedAt: 1,
+      packets: 7,
+      orphanPackets: 0,
+      gaps: 0,
+      gapPackets: 0,
+      damagedRecords: 0,
+      damagedBytes: 0,
+      unknownRecords: 0,
+      tornBytes: 0
+    }
+  ],
+  tracks: [],
+  file,
+  sha256: "00",
+  bytes: 1,
+  durationMs: 1,
+  computedAt: 2,
+  computedBy: "a",
+  software: "Ebb"
+})
+
+const setUp = Effect.gen(function* () {
+  const registry = yield* TestRegistry.make(yield* TestBus.make())
+  const services = yield* Layer.build(
+    RecordingIndex.layer.pipe(
+      Layer.provideMerge(registry.layer("p")),
+      Layer.provide(RecordingStore.folder("/store"))
+    )
+  )
+  const index = yield* Effect.provide(RecordingIndex, services)
+  const bucket = yield* Effect.flatMap(Effect.provide(Registry, services), (open) => open.bucket("receipts"))
+  return { bucket, index, registry }
+})
+
+describe("RecordingIndex", () => {
+  it.effect("has a recording from its start on, and its receipt in its place at the end", () =>
+    Effect.gen(function* () {
+      const { index } = yield* setUp
+      yield* index.begin(recording())
+      // Sent again by the same process: its outcome may have been lost.
+      yield* index.begin(recording())
+      assert.deepStrictEqual(yield* index.list, [recording()])
+      yield* index.note(recording({ state: "Failed", problem: "p" }))
+      assert.deepInclude(yield* index.find("rec"), { state: "Failed", problem: "p" })
+      yield* index.publish(receipt("one", "recording.webm"))
+      assert.deepInclude(yield* index.find("rec"), {
+        state: "Computed",
+        incarnation: "one",
+        packets: 7,
+        file: "/store/rec/recording.webm"
+      })
+    })
+  )
+
+  it.effect("refuses another part, whatever became of the first", () =>
+    Effect.gen(function* () {
+      const { index } = yield* setUp
+      const other = recording({ nodeId: "b", incarnation: "two", startedAt: 2 })
+      yield* index.begin(recording())
+      const conflict = yield* Effect.flip(index.begin(other))
+      assert.deepInclude(conflict, { _tag: "Conflict", id: "rec", retry: "never" })
+      yield* index.publish(receipt("one", "recording.webm"))
+      assert.deepInclude(yield* Effect.flip(index.begin(other)), { _tag: "Conflict" })
+    })
+  )
+
+  it.effect("never replaces what is computed by another part, nor by an older word of its own", () =>
+    Effect.gen(function* () {
+      const { index } = yield* setUp
+      yield* index.publish(receipt("one", "recording.webm"))
+      const computed = yield* index.find("rec")
+      yield* index.publish(receipt("two", "recording-0-two.webm"))
+      yield* index.note(recording({ state: "Failed" }))
+      yield* index.withdraw(recording())
+      assert.deepStrictEqual(yield* index.find("rec"), computed)
+    })
+  )
+
+  it.effect("takes back one that could not begin, once the registry takes writes again", () =>
+    Effect.gen(function* () {
+      const { index, registry } = yield* setUp
+      yield* index.begin(recording())
+      yield* registry.refuseWrites(true)
+      yield* index.withdraw(recording())
+      assert.isDefined(yield* index.find("rec"))
+      yield* registry.refuseWrites(false)
+      yield* TestClock.adjust("2 seconds")
+      assert.isUndefined(yield* index.find("rec"))
+    })
+  )
+
+  it.effect("passes a later version's words on, and leaves alone what it cannot read", () =>
+    Effect.gen(function* () {
+      const { bucket, index } = yield* setUp
+      const later = recording({ recordingId: "later", state: "Moved" })
+      yield* bucket.create("later", pack({ v: 2, ...later, anew: true }))
+      yield* bucket.create("rec", pack({ v: 3 }))
+      assert.deepStrictEqual(yield* index.list, [later])
+      assert.deepInclude(yield* Effect.flip(index.begin(recording())), { _tag: "Conflict" })
+      yield* index.publish(receipt("one", "recording.webm"))
+      assert.isUndefined(yield* index.find("rec"))
+    })
+  )
+})
