@@ -39,7 +39,7 @@ it.live(
       expect(yield* Effect.flip(call("recording.start", again))).toMatchObject({
         _tag: "Conflict",
         retry: "never",
-        problem: info.problem
+        problem: `it is Interrupted: ${info.problem}`
       })
       expect(yield* Effect.flip(cluster.actorOf(b).ask("StartRecording", again))).toMatchObject({
         _tag: "Conflict",

@@ -201,6 +201,17 @@ export class JournalMissing extends Schema.TaggedError<JournalMissing>()("Journa
   }
 }
 
+/** Not executed; never to retry. This process has a journal of that recording already, whatever became of it; it was not touched. */
+export class JournalExists extends Schema.TaggedError<JournalExists>()("JournalExists", {
+  folder: Schema.String,
+  recordingId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `there is a journal of recording ${this.recordingId} in ${this.folder}`
+  }
+}
+
 /** Not executed; safe to retry later. A living process holds the lock of the folder. */
 export class FolderHeld extends Schema.TaggedError<FolderHeld>()("FolderHeld", {
   folder: Schema.String,

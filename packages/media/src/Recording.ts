@@ -19,7 +19,7 @@ import * as Stream from "effect/Stream"
 import type * as Semaphore from "effect/Semaphore"
 import { claimName } from "./claimName.ts"
 import type { CaptureInfo, CaptureSink, ProducerInfo, RoomMedia } from "./engine/RoomMedia.ts"
-import { StorageUnavailable } from "./protocol/Common.ts"
+import { Conflict, StorageUnavailable } from "./protocol/Common.ts"
 import type { RecordingInfo, RecordingState } from "./protocol/Recording.ts"
 import { recordingKind, RecordingProtocol } from "./protocol/Recording.ts"
 import type { RoomMessage } from "./protocol/Room.ts"
@@ -65,7 +65,13 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
         startedAt,
         state: "Capturing"
       }
-    }).pipe(Effect.mapError((error) => new StorageUnavailable({ reason: error.message })))
+    }).pipe(
+      Effect.mapError((error) =>
+        error._tag === "JournalExists"
+          ? new Conflict({ entity: recordingKind, id: recordingId, problem: error.message })
+          : new StorageUnavailable({ reason: error.message })
+      )
+    )
 
     const { incarnation } = folder
     let state: RecordingState = "Capturing"

@@ -107,7 +107,10 @@ export const controlHandlers: ControlHandlers = {
     if (known !== undefined) {
       const conflict = (problem: string) => new Conflict({ entity: recordingKind, id: recordingId, problem })
       if (known.roomId !== roomId) return yield* conflict(`it is of room '${known.roomId}'`)
-      if (known.state === "Interrupted") return yield* conflict(known.problem ?? "it was interrupted")
+      // Its journal is kept under that id: a second one would hide it.
+      if (known.state === "Interrupted" || known.state === "Failed") {
+        return yield* conflict(`it is ${known.state}: ${known.problem ?? "its journal is kept"}`)
+      }
       return { created: false, recording: known }
     }
     const room = yield* locate(roomKind, roomId)

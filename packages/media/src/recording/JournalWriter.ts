@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { RecordingFileInvalid, RecordingStorageError, UnsupportedFormat } from "../MediaError.ts"
+import { JournalExists } from "../MediaError.ts"
 import { attempt, makeFolder, remove, storageError, syncFolder } from "./internal/disk.ts"
 import {
   encodeMap,
@@ -79,7 +80,7 @@ export const discardPart = (folder: string) => Effect.andThen(remove(manifestPat
  */
 export const make = Effect.fnUntraced(function* (
   options: JournalWriterOptions
-): Effect.fn.Return<JournalWriter, RecordingStorageError, Scope.Scope> {
+): Effect.fn.Return<JournalWriter, JournalExists | RecordingStorageError, Scope.Scope> {
   const { folder, manifest } = options
   const file = path.join(folder, journalName)
   const clock = yield* Clock.Clock
@@ -103,7 +104,12 @@ export const make = Effect.fnUntraced(function* (
   let lastTrack = 0
 
   const fd = yield* Effect.acquireRelease(
-    attempt("create", file, async () => fs.openSync(file, "ax")),
+    attempt("create", file, async () => fs.openSync(file, "ax")).pipe(
+      Effect.catchIf(
+        (error) => error.code === "EEXIST",
+        () => new JournalExists({ folder, recordingId: manifest.recordingId })
+      )
+    ),
     (open) =>
       Effect.sync(() => {
         closed = true

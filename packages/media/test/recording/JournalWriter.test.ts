@@ -59,8 +59,8 @@ describe("JournalWriter", () => {
       yield* Effect.scoped(JournalWriter.make({ folder, manifest: aManifest() }))
       const before = fs.readFileSync(path.join(folder, "journal.ebbj"))
       const error = yield* Effect.flip(JournalWriter.make({ folder, manifest: aManifest() }))
-      assert.strictEqual(error._tag, "RecordingStorageError")
-      assert.strictEqual(error.code, "EEXIST")
+      // Not the disk's fault: tried again, it is the same.
+      assert.deepInclude(error, { _tag: "JournalExists", recordingId: "rec", retry: "never" })
       assert.deepStrictEqual(fs.readFileSync(path.join(folder, "journal.ebbj")), before)
     })
   )
@@ -99,7 +99,7 @@ describe("JournalWriter", () => {
         const folder = path.join(incarnation, "rec")
         const make = Effect.scoped(JournalWriter.make({ folder, manifest: aManifest() }))
         const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
-        assert.strictEqual((yield* Effect.flip(make)).code, "ENOSPC")
+        assert.deepInclude(yield* Effect.flip(make), { code: "ENOSPC" })
         restore()
         assert.deepStrictEqual(fs.readdirSync(incarnation), [])
         yield* make
