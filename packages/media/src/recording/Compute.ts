@@ -82,7 +82,7 @@ export const compute: (
     if (done !== undefined) return done
     const journalBytes = yield* sizeIfThere(journalFile)
     if (journalBytes === undefined) return yield* gone
-    const names = yield* freeNames(manifest)
+    const part = `${manifest.part}-${manifest.incarnation}`
 
     let told = { step: "", megabytes: 0 }
     const progress = (step: ComputeStep) => (bytesRead: number) =>
@@ -98,7 +98,7 @@ export const compute: (
       const index = yield* indexPart(journalFile, selection, progress("index"))
       const nothing = { index, muxed: undefined, staged: "", problems: [], undecodable: [] }
       if (index.streams.length === 0) return nothing
-      const staged = yield* store.stage(manifest.recordingId, names.media)
+      const staged = yield* store.stage(manifest.recordingId, part)
       const muxed = yield* muxPart({
         journalFile,
         index,
@@ -125,7 +125,10 @@ export const compute: (
     yield* progress("store")(journalBytes)
     const { index, muxed, staged } = result
     const media = muxed === undefined ? undefined : yield* digest(staged)
-    if (media !== undefined) yield* store.publish(manifest.recordingId, names.media)
+    // From the choice of the names to the receipt that takes them: another part may be as far at this moment.
+    yield* store.exclusive(manifest.recordingId)
+    const names = yield* freeNames(manifest.recordingId, part)
+    if (media !== undefined) yield* store.publish(manifest.recordingId, part, names.media)
     const receipt: Receipt = {
       format: receiptFormat,
       recordingId: manifest.recordingId,
@@ -173,10 +176,9 @@ const finishPart = Effect.fnUntraced(function* (partFolder: string, receipt: Rec
 })
 
 /** The plain names, unless another part of the same recording has them: then the part's own. */
-const freeNames = Effect.fnUntraced(function* (manifest: Manifest) {
+const freeNames = Effect.fnUntraced(function* (recordingId: string, part: string) {
   const store = yield* RecordingStore
-  const taken = (yield* store.receipts(manifest.recordingId)).size > 0
-  const suffix = taken ? `-${manifest.part}-${manifest.incarnation}` : ""
+  const suffix = (yield* store.receipts(recordingId)).size > 0 ? `-${part}` : ""
   return { media: `recording${suffix}.webm`, receipt: `receipt${suffix}.json` }
 })
 

@@ -6,8 +6,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as path from "node:path"
+import type * as Scope from "effect/Scope"
 import type { RecordingFileInvalid, RecordingStorageError, UnsupportedFormat } from "../MediaError.ts"
-import { list, makeFolder, publishFile, remove, syncFolder } from "./internal/disk.ts"
+import { lockFolder } from "./FolderLock.ts"
+import { list, makeFolder, publishFile, remove, storageError, syncFolder } from "./internal/disk.ts"
 import type { Receipt } from "./Receipt.ts"
 import { readReceipt, writeReceipt } from "./Receipt.ts"
 
@@ -16,10 +18,25 @@ export class RecordingStore extends Context.Service<
   {
     /** What `ebb-compute --store` is given to reach the same store from another process. */
     readonly location: string
-    /** A local path to write a file to before it is published as `name`. What a killed process left there is removed. */
-    readonly stage: (recordingId: string, name: string) => Effect.Effect<string, RecordingStorageError>
-    /** Gives a staged file, complete and no longer written to, its final name. Replaces a file of that name. */
-    readonly publish: (recordingId: string, name: string) => Effect.Effect<void, RecordingStorageError>
+    /**
+     * Waits until nobody else names or publishes anything of this recording, and keeps it so until the scope closes: its parts may be
+     * computed at the same moment, by several processes.
+     */
+    readonly exclusive: (recordingId: string) => Effect.Effect<void, RecordingStorageError, Scope.Scope>
+    /**
+     * A local path to write a part's file to before it is published. `part` tells it from the recording's other parts. What a
+     * killed process left there is removed.
+     */
+    readonly stage: (recordingId: string, part: string) => Effect.Effect<string, RecordingStorageError>
+    /**
+     * Gives a staged file, complete and no longer written to, its final name. Replaces a file of that name: the caller chose it under
+     * `exclusive`, and a file without a receipt is what a killed process left.
+     */
+    readonly publish: (
+      recordingId: string,
+      part: string,
+      name: string
+    ) => Effect.Effect<void, RecordingStorageError>
     readonly putReceipt: (
       recordingId: string,
       name: string,
@@ -41,19 +58,31 @@ export class RecordingStore extends Context.Service<
 
 const folderStore = (folder: string): RecordingStore["Service"] => {
   const at = (recordingId: string, name: string) => path.join(folder, recordingId, name)
-  const staged = (recordingId: string, name: string) => at(recordingId, `.${name}.staged`)
+  const staged = (recordingId: string, part: string) => at(recordingId, `.${part}.staged`)
+  const recordingFolder = Effect.fnUntraced(function* (recordingId: string) {
+    const own = path.join(folder, recordingId)
+    yield* makeFolder(own)
+    yield* syncFolder(folder)
+    return own
+  })
   return {
     location: folder,
-    stage: Effect.fnUntraced(function* (recordingId, name) {
-      yield* makeFolder(path.join(folder, recordingId))
-      yield* syncFolder(folder)
-      yield* remove(staged(recordingId, name))
-      return staged(recordingId, name)
+    exclusive: Effect.fnUntraced(function* (recordingId) {
+      const own = yield* recordingFolder(recordingId)
+      const holder = { pid: process.pid }
+      // Held means here that somebody removed the folder meanwhile.
+      yield* lockFolder(own, { name: ".lock", holder, waitSeconds: Infinity }).pipe(
+        Effect.catchTag("FolderHeld", ({ message }) => Effect.fail(storageError("lock", own, message)))
+      )
     }),
-    publish: (recordingId, name) => publishFile(staged(recordingId, name), at(recordingId, name)),
+    stage: Effect.fnUntraced(function* (recordingId, part) {
+      yield* recordingFolder(recordingId)
+      yield* remove(staged(recordingId, part))
+      return staged(recordingId, part)
+    }),
+    publish: (recordingId, part, name) => publishFile(staged(recordingId, part), at(recordingId, name)),
     putReceipt: Effect.fnUntraced(function* (recordingId, name, receipt) {
-      yield* makeFolder(path.join(folder, recordingId))
-      yield* syncFolder(folder)
+      yield* recordingFolder(recordingId)
       yield* writeReceipt(at(recordingId, name), receipt)
     }),
     receipts: Effect.fnUntraced(function* (recordingId) {

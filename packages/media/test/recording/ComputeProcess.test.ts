@@ -1,16 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { computeInChild } from "../../src/recording/ComputeProcess.ts"
 import { decodeLine } from "../../src/recording/ComputeOutcome.ts"
+import type { Manifest } from "../../src/recording/Manifest.ts"
+import { writeManifest } from "../../src/recording/Manifest.ts"
 import { recover } from "../../src/recording/Recovery.ts"
 import { RecordingStore } from "../../src/recording/RecordingStore.ts"
-import { arriving, opusTrack, temporaryFolder, vp8Track, writePart } from "./fixtures.ts"
+import { aManifest, arriving, opusTrack, temporaryFolder, vp8Track, writePart } from "./fixtures.ts"
 import { startProgram } from "./processes.ts"
 import { realRtp } from "./realRtp.ts"
 
@@ -55,11 +59,30 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** The compute process of `pid` and its ffprobe: it tells of the verification just before it starts that. */
-const untilFamily = (pid: number) =>
+const commandOf = (pid: number): string => {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "utf8")
+  } catch {
+    return ""
+  }
+}
+
+/** The compute process of `pid` and what it runs: it tells of the verification just before it starts ffprobe. */
+const untilFamily = (pid: number, command = "") =>
   Effect.sync(() => childrenOf(pid).flatMap((child) => [child, ...childrenOf(child)])).pipe(
-    Effect.repeat({ schedule: Schedule.spaced("10 millis"), until: (pids) => pids.length > 1 })
+    Effect.repeat({
+      schedule: Schedule.spaced("10 millis"),
+      until: ([, ...pids]) => pids.some((each) => commandOf(each).includes(command))
+    })
   )
+
+/** The same journal as another part's. */
+const copyOf = Effect.fnUntraced(function* (part: string, changes: Partial<Manifest>) {
+  const copy = path.join(yield* temporaryFolder, "rec")
+  fs.cpSync(part, copy, { recursive: true })
+  yield* writeManifest(copy, aManifest(changes))
+  return copy
+})
 
 const untilGone = (pids: ReadonlyArray<number>) =>
   Effect.repeat(
@@ -128,7 +151,39 @@ describe("computing in a process of its own", () => {
           "journal.ebbj",
           "manifest.json"
         ])
-        assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".recording.webm.staged"])
+        assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".0-incarnation.staged"])
+      }),
+    patience
+  )
+
+  it.live(
+    "chooses its names when no other part of the recording is at it, and replaces nothing",
+    () =>
+      Effect.gen(function* () {
+        const { part, store } = yield* setUp
+        const inStore = path.join(store, "rec")
+        yield* Effect.gen(function* () {
+          const { exclusive, putReceipt, receipts } = yield* RecordingStore
+          const turn = yield* Scope.make()
+          yield* Scope.provide(exclusive("rec"), turn)
+          const program = yield* startProgram("test/recording/programs/computing.ts", [part, store])
+          yield* program.until((line) => line === "store")
+          yield* untilFamily(program.pid, "flock")
+          // Meanwhile another part, computed elsewhere, takes the plain names.
+          const elsewhere = path.join(store, "elsewhere")
+          const receipt = yield* computeInChild(yield* copyOf(part, { incarnation: "other" }), {
+            computedBy: "n"
+          }).pipe(Effect.provide(RecordingStore.folder(elsewhere)))
+          fs.copyFileSync(path.join(elsewhere, "rec/recording.webm"), path.join(inStore, "recording.webm"))
+          yield* putReceipt("rec", "receipt.json", receipt)
+          yield* Scope.close(turn, Exit.void)
+          yield* program.until((line) => line === "computed rec")
+          const names = [...(yield* receipts("rec"))].map(([name, { file }]) => [name, file])
+          assert.deepStrictEqual(names, [
+            ["receipt-0-incarnation.json", "recording-0-incarnation.webm"],
+            ["receipt.json", "recording.webm"]
+          ])
+        }).pipe(Effect.provide(RecordingStore.folder(store)))
       }),
     patience
   )
