@@ -67,7 +67,12 @@ it.live("two nodes in one process leave it as it was, also when a start fails, a
     const { nodeId } = room
     const other = nodeId === "a" ? "b" : "a"
     yield* host.tell(`drainOnSignals ${nodeId}`)
-    expect((yield* host.told("listens")).listeners).toEqual({ ...before.listeners, SIGTERM: 2, SIGINT: 1 })
+    expect((yield* host.told("listens")).listeners).toEqual({
+      ...before.listeners,
+      SIGTERM: 2,
+      SIGINT: 1,
+      SIGHUP: 1
+    })
     yield* host.signal("SIGTERM")
     yield* until(call("node.status", { nodeId }), ({ life }) => life === "Draining")
     expect(host.lines.filter((line) => line.includes("heard SIGTERM"))).toHaveLength(2)

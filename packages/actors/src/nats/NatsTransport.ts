@@ -26,10 +26,9 @@ export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect
       () => client.flush(),
       () => performance.now()
     )
-    // Not a fiber: it must not keep the process alive, and no other clock may drive it.
     yield* Effect.acquireRelease(
-      Effect.sync(() => setInterval(pauses.beat, beatMs).unref()),
-      (timer) => Effect.sync(() => clearInterval(timer))
+      Effect.sync(() => every(beatMs, pauses.beat)),
+      (stop) => Effect.sync(stop)
     )
 
     const frameOf = (message: Msg): Frame => ({
@@ -134,4 +133,10 @@ const transportError = (cause: unknown, subject: string): TransportError => {
     default:
       return new TransportError({ reason: "Timeout", subject })
   }
+}
+
+// Not a fiber: it must not keep the process alive, and no other clock may drive it.
+function every(ms: number, run: () => void): () => void {
+  const timer = setInterval(run, ms).unref()
+  return () => clearInterval(timer)
 }

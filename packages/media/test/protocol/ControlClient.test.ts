@@ -29,9 +29,9 @@ const clientOf = Effect.fnUntraced(function* (answers: ReadonlyArray<Answer>) {
     askedAtMs.push(clock.currentTimeMillisUnsafe())
     if (answer === "silence") return
     const { afterMs, error } = "afterMs" in answer ? answer : { afterMs: 0, error: answer }
-    const respond = Effect.sync(() => frame.respond?.(pack({ error: encodeError(error) })))
-    if (afterMs === 0) Effect.runSync(respond)
-    else later(Effect.delay(respond, afterMs))
+    const respond = () => frame.respond?.(pack({ error: encodeError(error) }))
+    if (afterMs === 0) respond()
+    else later(Effect.delay(Effect.sync(respond), afterMs))
   })
   const { call } = yield* Effect.provideService(
     makeControlClient("test"),
