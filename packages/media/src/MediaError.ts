@@ -235,6 +235,17 @@ export class FfmpegMissing extends Schema.TaggedError<FfmpegMissing>()("FfmpegMi
   }
 }
 
+/** Safe to retry. ffmpeg gave no sign of progress and was killed; nothing is known about the file. */
+export class FfmpegStalled extends Schema.TaggedError<FfmpegStalled>()("FfmpegStalled", {
+  command: Schema.String,
+  silentMs: Schema.Finite
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `${this.command} stood still for ${this.silentMs} ms and was killed`
+  }
+}
+
 /** Never to retry with this version. The file does not decode to what was muxed; the journal is kept. */
 export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()("VerificationFailed", {
   recordingId: Schema.String,

@@ -2,9 +2,9 @@
 /**
  * Computes one part of a recording:
  *
- *     ebb-compute <partFolder> --store <folder> [--by <name>] [--end-with-stdin]
+ *     ebb-compute <partFolder> --store <folder> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]
  *
- * Prints progress as lines of JSON; the last line is the receipt or a typed error. Exits with 0 only when there is a receipt. It may
+ * Prints that it lives and its progress as lines of JSON; the last line is the receipt or a typed error. Exits with 0 only when there is a receipt. It may
  * be killed at any moment and started again. The caller holds the lock of the incarnation's folder.
  */
 import * as Effect from "effect/Effect"
@@ -13,27 +13,34 @@ import { parseArgs } from "node:util"
 import { compute } from "../recording/Compute.ts"
 import type { ComputeLine } from "../recording/ComputeOutcome.ts"
 import { encodeLine } from "../recording/ComputeOutcome.ts"
+import { defaultSilenceMs } from "../recording/Ffprobe.ts"
 import { RecordingStore } from "../recording/RecordingStore.ts"
 
-const usage = "usage: ebb-compute <partFolder> --store <folder> [--by <name>] [--end-with-stdin]"
+const usage =
+  "usage: ebb-compute <partFolder> --store <folder> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     store: { type: "string" },
     by: { type: "string", default: "ebb-compute" },
+    "silence-ms": { type: "string", default: String(defaultSilenceMs) },
     "end-with-stdin": { type: "boolean", default: false },
     help: { type: "boolean", default: false }
   }
 })
 const [partFolder] = positionals
-if (values.help || partFolder === undefined || values.store === undefined) {
+const silenceMs = Number(values["silence-ms"])
+if (values.help || partFolder === undefined || values.store === undefined || !(silenceMs > 0)) {
   console.error(usage)
   process.exit(values.help ? 0 : 64)
 }
 
 /** Pipes are written synchronously on Linux, so nothing is lost by exiting right after. */
 const say = (line: ComputeLine) => process.stdout.write(`${encodeLine(line)}\n`)
+
+// Several in the time after which one is taken for hung: at the lowest priority a line may be late.
+setInterval(() => say({ _tag: "Alive" }), Math.min(5000, silenceMs / 6)).unref()
 
 os.setPriority(os.constants.priority.PRIORITY_LOW)
 
@@ -48,6 +55,7 @@ if (values["end-with-stdin"]) {
 
 process.exitCode = await compute(partFolder, {
   computedBy: values.by,
+  silenceMs,
   onProgress: (progress) => void say({ _tag: "Progress", ...progress })
 }).pipe(
   Effect.match({

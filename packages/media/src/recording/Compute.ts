@@ -13,6 +13,7 @@ import { pipeline } from "node:stream/promises"
 import type {
   ComputeFailed,
   FfmpegMissing,
+  FfmpegStalled,
   RecordingFileInvalid,
   RecordingStorageError,
   UnsupportedFormat
@@ -40,6 +41,7 @@ export type ComputeError =
   | ManifestMissing
   | JournalMissing
   | FfmpegMissing
+  | FfmpegStalled
   | VerificationFailed
   | ComputeFailed
 
@@ -54,6 +56,11 @@ export interface ComputeProgress {
 export interface ComputeOptions {
   /** Goes into the receipt: a node id, or a program's name. */
   readonly computedBy: string
+  /**
+   * Milliseconds for which ffmpeg, and a process that computes, may give no sign of life before they are killed: it can be tried
+   * again, and a hung one would hold up the others and the node's drain for ever. Default 60,000.
+   */
+  readonly silenceMs?: number
   /** Told at the beginning of each step, and for each megabyte of journal. */
   readonly onProgress?: (progress: ComputeProgress) => void
 }
@@ -107,7 +114,7 @@ export const compute: (
         onProgress: progress("mux")
       })
       yield* progress("verify")(journalBytes)
-      return { index, muxed, staged, ...(yield* verify(staged, muxed)) }
+      return { index, muxed, staged, ...(yield* verify(staged, muxed, options.silenceMs)) }
     })
 
     let result = yield* produce({ lossPolicy: "keep", without: new Set() })

@@ -1,10 +1,11 @@
 /**
- * What `ebb-compute` says on standard output, a line of JSON each: progress, and last either the receipt or why there is none.
+ * What `ebb-compute` says on standard output, a line of JSON each: that it lives, progress, and last either the receipt or why there is none.
  * Both ends are of one version: a node starts the program that it was installed with.
  */
 import * as Schema from "effect/Schema"
 import {
   FfmpegMissing,
+  FfmpegStalled,
   JournalMissing,
   ManifestMissing,
   RecordingFileInvalid,
@@ -16,6 +17,7 @@ import { Receipt } from "./Receipt.ts"
 
 export const ComputeRefusal = Schema.Union([
   FfmpegMissing,
+  FfmpegStalled,
   JournalMissing,
   ManifestMissing,
   RecordingFileInvalid,
@@ -31,6 +33,8 @@ export const ComputeLine = Schema.Union([
     bytesRead: Schema.Finite,
     journalBytes: Schema.Finite
   }),
+  /** From a timer, whatever it does meanwhile: a process that is silent hangs. */
+  Schema.TaggedStruct("Alive", {}),
   Schema.TaggedStruct("Computed", { receipt: Receipt }),
   Schema.TaggedStruct("Refused", { error: ComputeRefusal })
 ])

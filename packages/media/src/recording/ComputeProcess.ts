@@ -1,6 +1,7 @@
 /**
  * `compute` in a process of its own: in its own session, so that no Ctrl-C and no signal to the node's group ends it, at the
- * lowest priority, so that calls go before it. It ends with the node: its standard input is a pipe that the node holds open.
+ * lowest priority, so that calls go before it. It ends with the node: its standard input is a pipe that the node holds open. It says
+ * every few seconds that it lives; one that is silent is killed.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,6 +13,8 @@ import { ComputeFailed } from "../MediaError.ts"
 import type { ComputeError, ComputeOptions } from "./Compute.ts"
 import type { ComputeLine } from "./ComputeOutcome.ts"
 import { decodeLine } from "./ComputeOutcome.ts"
+import { defaultSilenceMs } from "./Ffprobe.ts"
+import { watchSilence } from "./internal/silence.ts"
 import type { Receipt } from "./Receipt.ts"
 import { RecordingStore } from "./RecordingStore.ts"
 
@@ -26,8 +29,13 @@ export const computeInChild: (
 ) => Effect.Effect<Receipt, ComputeError, RecordingStore> = Effect.fnUntraced(
   function* (partFolder, options) {
     const store = yield* RecordingStore
+    const silenceMs = options.silenceMs ?? defaultSilenceMs
     const outcome = yield* run(
-      [program, partFolder, "--store", store.location, "--by", options.computedBy, "--end-with-stdin"],
+      [
+        [program, partFolder, "--store", store.location, "--by", options.computedBy, "--end-with-stdin"],
+        ["--silence-ms", String(silenceMs)]
+      ].flat(),
+      silenceMs,
       (progress) => options.onProgress?.(progress)
     )
     switch (outcome._tag) {
@@ -42,20 +50,27 @@ export const computeInChild: (
 )
 
 type Outcome =
-  | Exclude<ComputeLine, { _tag: "Progress" }>
+  | Exclude<ComputeLine, { _tag: "Alive" | "Progress" }>
   | { readonly _tag: "Ended"; readonly detail: string }
 
 const run = (
   args: ReadonlyArray<string>,
+  silenceMs: number,
   onProgress: (progress: Extract<ComputeLine, { _tag: "Progress" }>) => void
 ) =>
   Effect.callback<Outcome>((resume) => {
     const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"], detached: true })
     let said: Outcome | undefined
     let complaints = ""
+    const watch = watchSilence(silenceMs, () => {
+      complaints += `no sign of life for ${silenceMs} ms`
+      if (child.pid !== undefined) killGroup(child.pid)
+    })
     createInterface({ input: child.stdout }).on("line", (text) => {
       const line = decodeLine(text)
       if (Exit.isFailure(line)) return
+      watch.heard()
+      if (line.value._tag === "Alive") return
       if (line.value._tag === "Progress") onProgress(line.value)
       else said = line.value
     })
@@ -64,13 +79,18 @@ const run = (
     })
     // A process that dies at once breaks the pipe; that it died is told by `close`.
     child.stdin.on("error", () => {})
-    child.once("error", (cause) => resume(Effect.succeed({ _tag: "Ended", detail: cause.message })))
+    child.once("error", (cause) => {
+      watch.end()
+      resume(Effect.succeed({ _tag: "Ended", detail: cause.message }))
+    })
     // `close` comes after the streams have ended, so every line has been seen.
     child.once("close", (code, signal) => {
+      watch.end()
       const ended = `ended with ${signal ?? code}${complaints === "" ? "" : `: ${complaints.trim()}`}`
       resume(Effect.succeed(said ?? { _tag: "Ended", detail: ended }))
     })
     return Effect.sync(() => {
+      watch.end()
       if (child.pid !== undefined && child.exitCode === null) killGroup(child.pid)
     })
   })

@@ -5,9 +5,13 @@
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
-import { FfmpegMissing } from "../MediaError.ts"
+import { FfmpegMissing, FfmpegStalled } from "../MediaError.ts"
+import { watchSilence } from "./internal/silence.ts"
 
 const command = "ffprobe"
+
+/** Milliseconds without a line after which ffprobe is taken for hung and killed. It prints one for every frame. */
+export const defaultSilenceMs = 60_000
 
 export interface FfmpegVersion {
   readonly version: string
@@ -31,9 +35,13 @@ export interface Probe {
 /** To be asked when a node starts: without it no recording could ever be computed. */
 export const checkFfmpeg: Effect.Effect<FfmpegVersion, FfmpegMissing> = Effect.suspend(() => {
   let version = ""
-  return run(["-hide_banner", "-version"], (line) => {
+  const readVersion = (line: string) => {
     version ||= /^ffprobe version (\S+)/.exec(line)?.[1] ?? ""
-  }).pipe(
+  }
+  return run(["-hide_banner", "-version"], readVersion, defaultSilenceMs).pipe(
+    Effect.catchTag("FfmpegStalled", ({ message }) =>
+      Effect.fail(new FfmpegMissing({ command, detail: message }))
+    ),
     Effect.flatMap(({ errors }) =>
       version === ""
         ? Effect.fail(new FfmpegMissing({ command, detail: errors.join("; ") || "says no version" }))
@@ -43,7 +51,10 @@ export const checkFfmpeg: Effect.Effect<FfmpegVersion, FfmpegMissing> = Effect.s
 })
 
 /** Decodes every frame of every stream. */
-export const probe = (file: string): Effect.Effect<Probe, FfmpegMissing> =>
+export const probe = (
+  file: string,
+  silenceMs: number = defaultSilenceMs
+): Effect.Effect<Probe, FfmpegMissing | FfmpegStalled> =>
   Effect.suspend(() => {
     const streams = new Map<number, ProbedStream>()
     const frames = new Map<number, { frames: number; firstMs: number; lastMs: number }>()
@@ -53,7 +64,7 @@ export const probe = (file: string): Effect.Effect<Probe, FfmpegMissing> =>
       ["-show_entries", "frame=stream_index,pts_time:stream=index,codec_name:format=duration"],
       [file]
     ].flat()
-    return run(args, (line) => {
+    const read = (line: string) => {
       const [section, ...pairs] = line.split("|")
       const fields = new Map(pairs.map((pair) => splitOnce(pair)))
       if (section === "frame") {
@@ -70,7 +81,8 @@ export const probe = (file: string): Effect.Effect<Probe, FfmpegMissing> =>
         const seen = frames.get(index) ?? { frames: 0, firstMs: 0, lastMs: 0 }
         streams.set(index, { codec: fields.get("codec_name") ?? "", ...seen })
       } else if (section === "format") durationMs = Number(fields.get("duration")) * 1000
-    }).pipe(Effect.map(({ errors }) => ({ streams, durationMs, errors })))
+    }
+    return run(args, read, silenceMs).pipe(Effect.map(({ errors }) => ({ streams, durationMs, errors })))
   })
 
 const splitOnce = (pair: string): readonly [string, string] => {
@@ -79,19 +91,34 @@ const splitOnce = (pair: string): readonly [string, string] => {
 }
 
 /** An interruption kills ffprobe. */
-const run = (args: ReadonlyArray<string>, onLine: (line: string) => void) =>
-  Effect.callback<{ readonly errors: ReadonlyArray<string> }, FfmpegMissing>((resume) => {
+const run = (args: ReadonlyArray<string>, onLine: (line: string) => void, silenceMs: number) =>
+  Effect.callback<{ readonly errors: ReadonlyArray<string> }, FfmpegMissing | FfmpegStalled>((resume) => {
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] })
     const errors: Array<string> = []
-    createInterface({ input: child.stdout }).on("line", onLine)
+    const watch = watchSilence(silenceMs, () => {
+      child.kill("SIGKILL")
+      resume(Effect.fail(new FfmpegStalled({ command, silentMs: silenceMs })))
+    })
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      watch.heard()
+      onLine(line)
+    })
     createInterface({ input: child.stderr }).on("line", (line) => {
+      watch.heard()
       if (errors.length < 20) errors.push(line)
     })
-    child.once("error", (cause) => resume(Effect.fail(new FfmpegMissing({ command, detail: cause.message }))))
+    child.once("error", (cause) => {
+      watch.end()
+      resume(Effect.fail(new FfmpegMissing({ command, detail: cause.message })))
+    })
     // `close` comes after the streams have ended, so every line has been seen.
     child.once("close", (code, signal) => {
+      watch.end()
       if (code !== 0) errors.push(`${command} ended with ${signal ?? code}`)
       resume(Effect.succeed({ errors }))
     })
-    return Effect.sync(() => child.kill("SIGKILL"))
+    return Effect.sync(() => {
+      watch.end()
+      child.kill("SIGKILL")
+    })
   })

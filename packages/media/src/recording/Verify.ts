@@ -3,7 +3,7 @@
  * were muxed to be shown, and first frame, last frame and duration agree.
  */
 import * as Effect from "effect/Effect"
-import type { FfmpegMissing } from "../MediaError.ts"
+import type { FfmpegMissing, FfmpegStalled } from "../MediaError.ts"
 import { probe } from "./Ffprobe.ts"
 import type { TrackNumber } from "./JournalFormat.ts"
 import type { MuxedFile } from "./Mux.ts"
@@ -18,9 +18,14 @@ export interface Verdict {
   readonly undecodable: ReadonlyArray<TrackNumber>
 }
 
-export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<Verdict, FfmpegMissing> =
-  Effect.fnUntraced(function* (file, muxed) {
-    const probed = yield* probe(file)
+/** `silenceMs`: how long ffmpeg may stand still. */
+export const verify: (
+  file: string,
+  muxed: MuxedFile,
+  silenceMs?: number
+) => Effect.Effect<Verdict, FfmpegMissing | FfmpegStalled> = Effect.fnUntraced(
+  function* (file, muxed, silenceMs) {
+    const probed = yield* probe(file, silenceMs)
     const undecodable: Array<TrackNumber> = []
     const problems = probed.errors.map((line) => `decoder: ${line}`)
     const differ = (what: string, expected: number, found: number) => {
@@ -42,4 +47,5 @@ export const verify: (file: string, muxed: MuxedFile) => Effect.Effect<Verdict, 
     })
     differ("the duration", muxed.durationMs, probed.durationMs)
     return { problems, undecodable }
-  })
+  }
+)

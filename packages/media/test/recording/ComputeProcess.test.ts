@@ -231,6 +231,52 @@ describe("computing in a process of its own", () => {
   )
 
   it.live(
+    "is killed when it says nothing for a while, and can be computed again",
+    () =>
+      Effect.gen(function* () {
+        const { go, part, store } = yield* setUp
+        const before = process.env["PATH"]
+        process.env["PATH"] = yield* commands(waiting(go))
+        yield* Effect.addFinalizer(() => Effect.sync(() => (process.env["PATH"] = before)))
+        const computing = computeInChild(part, { computedBy: "n", silenceMs: 3000 }).pipe(
+          Effect.provide(RecordingStore.folder(store))
+        )
+        const fiber = yield* Effect.forkChild(Effect.flip(computing))
+        const family = yield* untilFamily(process.pid, "ffprobe")
+        process.kill(family[0] ?? 0, "SIGSTOP")
+        const error = yield* Fiber.join(fiber)
+        assert.deepInclude(error, { _tag: "ComputeFailed", retry: "safe" })
+        assert.include(error.message, "no sign of life for 3000 ms")
+        yield* untilGone(family)
+        fs.writeFileSync(go, "")
+        assert.strictEqual((yield* computing).state, "Computed")
+      }),
+    patience
+  )
+
+  it.live(
+    "kills an ffprobe that stands still, though it lives itself, and can be computed again",
+    () =>
+      Effect.gen(function* () {
+        const { go, part, store } = yield* setUp
+        const before = process.env["PATH"]
+        process.env["PATH"] = yield* commands(waiting(go))
+        yield* Effect.addFinalizer(() => Effect.sync(() => (process.env["PATH"] = before)))
+        const computing = computeInChild(part, { computedBy: "n", silenceMs: 3000 }).pipe(
+          Effect.provide(RecordingStore.folder(store))
+        )
+        assert.deepInclude(yield* Effect.flip(computing), {
+          _tag: "FfmpegStalled",
+          retry: "safe",
+          silentMs: 3000
+        })
+        fs.writeFileSync(go, "")
+        assert.strictEqual((yield* computing).state, "Computed")
+      }),
+    patience
+  )
+
+  it.live(
     "ends, with its ffprobe, when its node is killed; the next start finishes the recording",
     () =>
       Effect.gen(function* () {
