@@ -16,11 +16,12 @@ const pathOfBadFfprobe = Effect.gen(function* () {
   return `${folder}:${process.env["PATH"]}`
 })
 
-it.live("a failed recording is named with its reason, and its id is a Conflict, not a full disk", () =>
+it.live("a failed recording is named with its reason until it is computed, and its id is a Conflict", () =>
   Effect.gen(function* () {
     const cluster = yield* testCluster
     const { call } = cluster
-    const a = yield* cluster.node("a", { env: { PATH: yield* pathOfBadFfprobe } })
+    const env = { PATH: yield* pathOfBadFfprobe }
+    const a = yield* cluster.node("a", { env })
     const { receiver } = yield* liveRoom(cluster, "talk", { recordingId: "talk-1" })
     yield* receiver.more(10)
     yield* call("recording.stop", { recordingId: "talk-1" })
@@ -51,5 +52,17 @@ it.live("a failed recording is named with its reason, and its id is a Conflict, 
     yield* call("room.close", { roomId: "talk" })
     expect(yield* a.exited).toMatchObject({ code: 4 })
     yield* a.says(/ERROR.*talk-1 is unfinished.*does not verify/)
+
+    // Whoever adopts it and fares no better says so as of its own.
+    const b = yield* cluster.node("b", { env })
+    const { unfinished } = yield* until(
+      call("node.status", { nodeId: "b" }),
+      ({ unfinished }) => unfinished.length > 0
+    )
+    expect(unfinished).toEqual([{ recordingId: "talk-1", problem: expect.stringMatching(/does not verify/) }])
+    yield* b.signal("SIGTERM")
+    expect(yield* b.exited).toMatchObject({ code: 4 })
+    yield* cluster.node("c")
+    yield* until(call("recording.get", { recordingId: "talk-1" }), ({ state }) => state === "Computed")
   })
 )

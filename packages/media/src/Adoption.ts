@@ -2,43 +2,59 @@
  * Finishes what dead processes left in this node's data folder, beside its calls, and enters every receipt it finds into the index. Takes
  * only from folders whose lock it gets: a living process beside it keeps its own. Interrupted at any moment, a later start goes on.
  *
- * A child of the node, and ends when nothing is left: a drain waits for it as for the node's own recordings.
+ * A child of the node, and ends when nothing is left, or after the part under way when the node drains: the drain waits for that part as for
+ * the node's own recordings, and not for whatever else a shared folder may hold. What cannot be finished is named as the node's own is.
  */
 import type { Self } from "@ebb/actors"
 import { define, protocol } from "@ebb/actors"
 import * as Effect from "effect/Effect"
-import { RecordingIndex } from "./RecordingIndex.ts"
+import * as path from "node:path"
 import type { PartOutcome } from "./recording/index.ts"
 import { recover } from "./recording/index.ts"
+import { RecordingIndex } from "./RecordingIndex.ts"
 
 export interface AdoptionArgs {
   readonly dataDir: string
   /** Goes into the receipts. */
   readonly nodeId: string
+  /** Does the node drain, so that no further part is begun? */
+  readonly isDraining: () => boolean
+  /** Told of each part that cannot be finished: its journal is kept, and somebody must look. */
+  readonly unfinished: (recordingId: string, problem: string) => void
 }
 
-export const adoption = define("adoption", protocol(), (self: Self, { dataDir, nodeId }: AdoptionArgs) =>
+export const adoption = define("adoption", protocol(), (self: Self, args: AdoptionArgs) =>
   Effect.gen(function* () {
+    const { dataDir, isDraining, nodeId, unfinished } = args
     const index = yield* RecordingIndex
     const onOutcome = (outcome: PartOutcome) => {
+      // A part's folder has the recording's name.
+      const recordingId = path.basename(outcome.folder)
       switch (outcome._tag) {
         case "Recovered":
           return Effect.andThen(
-            Effect.logInfo(`adopted recording ${outcome.receipt.recordingId} of a dead process: computed`),
+            Effect.logInfo(`adopted recording ${recordingId} of a dead process: computed`),
             index.publish(outcome.receipt)
           )
         case "AlreadyDone":
           return index.publish(outcome.receipt)
         case "Failed":
+          unfinished(recordingId, outcome.error.message)
           return Effect.logError(`${outcome.folder} cannot be finished now and is kept`, outcome.error)
+        case "Left":
+          return Effect.logWarning(`${outcome.folder} is left to a later start: this node drains`)
         case "Held":
         case "NothingCaptured":
           return Effect.void
       }
     }
-    yield* recover(dataDir, { computedBy: nodeId, onOutcome }).pipe(
+    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn: () => !isDraining() }).pipe(
       Effect.catch((error) => Effect.logError(`nothing can be adopted from ${dataDir}`, error)),
-      Effect.andThen(self.stop("nothing is left to adopt")),
+      Effect.catchDefect((defect) =>
+        Effect.logError(`BUG: the adoption from ${dataDir} died; a later start goes on`, defect)
+      ),
+      // Whatever ended it: a drain waits for this actor.
+      Effect.ensuring(self.stop("nothing more is adopted")),
       Effect.forkScoped
     )
     return {}

@@ -12,6 +12,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { availableParallelism } from "node:os"
 import type { RoomMedia } from "./engine/RoomMedia.ts"
+import type { AdoptionArgs } from "./Adoption.ts"
 import { adoption } from "./Adoption.ts"
 import { Membership } from "./Membership.ts"
 import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
@@ -96,9 +97,13 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     )
 
     // Refused only when a drain was faster than the start: then the node has ended already.
-    yield* Effect.ignore(
-      self.spawn(adoption, nodeId, { dataDir: args.dataDir, nodeId }, { holds: "sealing" })
-    )
+    const adoptionArgs: AdoptionArgs = {
+      dataDir: args.dataDir,
+      nodeId,
+      isDraining: () => !["Starting", "Serving"].includes(self.state().life),
+      unfinished: (recordingId, problem) => unfinished.set(recordingId, problem)
+    }
+    yield* Effect.ignore(self.spawn(adoption, nodeId, adoptionArgs, { holds: "sealing" }))
 
     const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {
       for (let live = rooms.get(roomId); live !== undefined; live = rooms.get(roomId)) {

@@ -101,6 +101,8 @@ const words = (outcome: PartOutcome): string => {
       return `${recordingId}: was computed before`
     case "Held":
       return `${recordingId}: left alone, its process lives`
+    case "Left":
+      return `${recordingId}: left to the next run`
     case "NothingCaptured":
       return `${recordingId}: had not caught a packet`
     case "Failed":

@@ -22,6 +22,8 @@ export type PartOutcome = { readonly folder: string } & (
   | { readonly _tag: "Held"; readonly holder: string }
   /** Its process died before the first byte of the journal: there is nothing. */
   | { readonly _tag: "NothingCaptured" }
+  /** `goOn` said no before it was begun: the next run takes it. */
+  | { readonly _tag: "Left" }
   /** All that was there is still there. */
   | { readonly _tag: "Failed"; readonly error: ComputeError }
 )
@@ -31,6 +33,8 @@ export interface RecoverOptions {
   readonly computedBy: string
   /** Told of each part as soon as it is known. */
   readonly onOutcome?: (outcome: PartOutcome) => Effect.Effect<void>
+  /** Asked before each part that has to be computed. Default: always true. */
+  readonly goOn?: () => boolean
 }
 
 /** Parts are computed one after the other: it is done beside calls. Fails only when the data folder cannot be listed. */
@@ -74,6 +78,7 @@ const recoverPart = (
   Effect.gen(function* (): Effect.fn.Return<PartOutcome, ComputeError, RecordingStore> {
     const done = yield* readReceipt(path.join(folder, receiptName))
     if (done !== undefined) return { _tag: "AlreadyDone", folder, receipt: done }
+    if (options.goOn?.() === false) return { _tag: "Left", folder }
     const receipt = yield* computeInChild(folder, { computedBy: options.computedBy })
     return { _tag: "Recovered", folder, receipt }
   }).pipe(
