@@ -8,6 +8,7 @@
 import type { AnyMessage, DrainDeadlines, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
 import { AlreadySpawned, concurrently, define } from "@ebb/actors"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { availableParallelism } from "node:os"
@@ -25,6 +26,7 @@ import { roomKind } from "./protocol/Room.ts"
 import type { RecordingArgs } from "./Recording.ts"
 import { recording } from "./Recording.ts"
 import type { IncarnationFolder } from "./recording/index.ts"
+import { keepRemovingExpired } from "./recording/index.ts"
 import { room } from "./Room.ts"
 
 export interface MediaNodeArgs {
@@ -32,6 +34,8 @@ export interface MediaNodeArgs {
   readonly lease: NodeLeaseBody
   /** Where it and dead processes have their folders of journals. */
   readonly dataDir: string
+  /** Milliseconds for which a journal is kept after its receipt. Default: see `RetentionOptions`. */
+  readonly keepJournalsMs: number | undefined
   /** This process's own folder of journals. */
   readonly folder: IncarnationFolder.IncarnationFolder
   /** Recordings that ended without a receipt, by id, and why. Shared with the program: its exit code depends on it. */
@@ -103,7 +107,16 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       isDraining: () => !["Starting", "Serving"].includes(self.state().life),
       unfinished: (recordingId, problem) => unfinished.set(recordingId, problem)
     }
-    yield* Effect.ignore(self.spawn(adoption, nodeId, adoptionArgs, { holds: "sealing" }))
+    const adopting = yield* Effect.option(self.spawn(adoption, nodeId, adoptionArgs, { holds: "sealing" }))
+    if (Option.isSome(adopting)) {
+      const { keepJournalsMs } = args
+      const retention = { own: folder, ...(keepJournalsMs === undefined ? {} : { keepMs: keepJournalsMs }) }
+      // Not before: both want the locks of the dead.
+      yield* adopting.value.ref.terminated.pipe(
+        Effect.andThen(keepRemovingExpired(args.dataDir, retention)),
+        Effect.forkScoped
+      )
+    }
 
     const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {
       for (let live = rooms.get(roomId); live !== undefined; live = rooms.get(roomId)) {

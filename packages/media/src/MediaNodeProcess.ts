@@ -35,6 +35,11 @@ export interface MediaNodeOptions {
   readonly dataDir: string
   /** Where results and receipts go. Default `<dataDir>/results`. */
   readonly storeDir?: string
+  /**
+   * Milliseconds for which a journal is kept after its recording was computed: until then it can be computed again. Default 24 hours. One
+   * without a receipt is never removed.
+   */
+  readonly keepJournalsMs?: number
   /** The release it runs, as its operator calls it. Default "unversioned". */
   readonly version?: string
   /** Default: see `MediaEngineOptions`. */
@@ -118,7 +123,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const node = yield* system.spawn(
       mediaNode,
       nodeId,
-      { lease: initial, dataDir, folder, unfinished, deadlines },
+      { lease: initial, dataDir, keepJournalsMs: options.keepJournalsMs, folder, unfinished, deadlines },
       { deadlines }
     )
     // Before the folder's lock goes: once it is free, anybody may take what these recordings still write to.

@@ -27,6 +27,7 @@ Each option may be given by its environment variable instead.
   --nats-inbox PREFIX     where answers to it arrive              EBB_NATS_INBOX
   --data-dir DIR          journals (default: ./ebb-data)          EBB_DATA_DIR
   --store-dir DIR         results (default: DATA_DIR/results)     EBB_STORE_DIR
+  --keep-journals H       after the result (default: 24 hours)    EBB_KEEP_JOURNALS
   --release NAME          the release it runs, for rollouts       EBB_RELEASE
   --listen-ip IP          for RTP (default: 127.0.0.1)            EBB_LISTEN_IP
   --allow-plain           RTP without SRTP beyond loopback        EBB_ALLOW_PLAIN=1
@@ -60,6 +61,7 @@ const parse = () => {
         "nats-inbox": text,
         "data-dir": text,
         "store-dir": text,
+        "keep-journals": text,
         release: text,
         "listen-ip": text,
         "allow-plain": { type: "boolean" },
@@ -111,6 +113,7 @@ const options = (): MediaNodeOptions => {
   const range = ports === undefined ? undefined : /^(\d{1,5})-(\d{1,5})$/.exec(ports)
   if (range === null) usage(`--ports is MIN-MAX, not '${ports}'`)
   const password = process.env["EBB_NATS_PASSWORD"]
+  const keepHours = number("--keep-journals", given(flags["keep-journals"], "EBB_KEEP_JOURNALS"), 0)
   const workers = number("--workers", given(flags.workers, "EBB_WORKERS"), 1)
   return {
     nodeId,
@@ -126,6 +129,7 @@ const options = (): MediaNodeOptions => {
     dataDir: given(flags["data-dir"], "EBB_DATA_DIR") ?? "ebb-data",
     ...present({
       storeDir: given(flags["store-dir"], "EBB_STORE_DIR"),
+      keepJournalsMs: keepHours === undefined ? undefined : keepHours * 3_600_000,
       version: given(flags.release, "EBB_RELEASE")
     }),
     media: present({

@@ -46,6 +46,22 @@ export const removeExpired: (
   return removed
 })
 
+/** How often `keepRemovingExpired` looks, in milliseconds. */
+const lookEveryMs = 3_600_000
+
+/** `removeExpired` at once, then every hour, until it is interrupted. What fails is logged, and tried again at the next hour. */
+export const keepRemovingExpired = (dataDir: string, options?: RetentionOptions): Effect.Effect<never> =>
+  removeExpired(dataDir, options).pipe(
+    Effect.tap((removed) =>
+      removed.length === 0
+        ? Effect.void
+        : Effect.logInfo(`removed ${removed.length} journals of computed recordings, past their keep time`)
+    ),
+    Effect.catch((error) => Effect.logWarning(`journals past their keep time cannot be removed now`, error)),
+    Effect.andThen(Effect.sleep(lookEveryMs)),
+    Effect.forever
+  )
+
 const clean = Effect.fnUntraced(function* (folder: IncarnationFolder, olderThan: number) {
   const removed: Array<string> = []
   for (const part of yield* folder.parts) {

@@ -1,12 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as IncarnationFolder from "../../src/recording/IncarnationFolder.ts"
 import { recover } from "../../src/recording/Recovery.ts"
 import type { PartOutcome } from "../../src/recording/Recovery.ts"
 import { RecordingStore } from "../../src/recording/RecordingStore.ts"
-import { removeExpired } from "../../src/recording/Retention.ts"
+import { keepRemovingExpired, removeExpired } from "../../src/recording/Retention.ts"
 import { temporaryFolder, writePart } from "./fixtures.ts"
 
 const setUp = Effect.gen(function* () {
@@ -121,6 +123,27 @@ describe("removeExpired", () => {
         assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1, own }), [partAt("own", "done")])
         assert.isTrue(fs.existsSync(partAt("other", "done")))
         assert.isTrue(fs.existsSync(own.path))
+      }),
+    patience
+  )
+
+  it.effect(
+    "is done again every hour",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, partAt, recover, write } = yield* setUp
+        yield* write("a", "done")
+        const [outcome] = yield* TestClock.withLive(recover())
+        yield* TestClock.setTime(outcome?._tag === "Recovered" ? outcome.receipt.computedAt : 0)
+        const keeping = yield* keepRemovingExpired(dataDir, { keepMs: 3_600_000 }).pipe(
+          Effect.forkChild({ startImmediately: true })
+        )
+        assert.isTrue(fs.existsSync(partAt("a", "done")))
+        while (fs.existsSync(partAt("a", "done"))) {
+          yield* TestClock.adjust("1 hour")
+          yield* TestClock.withLive(Effect.sleep("10 millis"))
+        }
+        yield* Fiber.interrupt(keeping)
       }),
     patience
   )
