@@ -36,7 +36,7 @@ export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect
       data: message.data,
       stale: pauses.isStale(),
       respond:
-        message.reply === undefined || message.reply === ""
+        message.reply === undefined || !isInbox(message.reply)
           ? undefined
           : (data) => {
               // Closed, draining or too large: whoever asked sees its own time-out.
@@ -134,6 +134,10 @@ const transportError = (cause: unknown, subject: string): TransportError => {
       return new TransportError({ reason: "Timeout", subject })
   }
 }
+
+// An answer goes with this process's rights wherever the asker says: to an inbox, and nowhere else. A reply subject of `$KV.…` would
+// let a client write what it may not. Every client's inboxes begin like this, with a prefix of its own or without.
+const isInbox = (subject: string): boolean => subject.startsWith("_INBOX.") || subject.startsWith("_INBOX_")
 
 // Not a fiber: it must not keep the process alive, and no other clock may drive it.
 function every(ms: number, run: () => void): () => void {

@@ -87,3 +87,26 @@ it.live("what comes in while the event loop is blocked is stale, what is sent af
     }
   }).pipe(quietly)
 )
+
+it.live("an answer goes to an inbox and nowhere else: it goes with the rights of whoever answers", () =>
+  Effect.gen(function* () {
+    const server = yield* natsServer()
+    const services = yield* Layer.build(
+      NatsTransport.layer.pipe(
+        Layer.provideMerge(NatsConnection.layer({ servers: server.url, name: "node" }))
+      )
+    )
+    const transport = Context.get(services, Transport)
+    const { client } = Context.get(services, NatsConnection)
+    const frames = yield* Queue.unbounded<Frame>()
+    yield* transport.subscribe("work", (frame) => void Queue.offerUnsafe(frames, frame))
+    for (const reply of ["$KV.ebb_local_leases.a", "ebb.v1.local.sys.b", "_INBOXES.c"]) {
+      client.publish("work", new Uint8Array(1), { reply })
+      expect((yield* Queue.take(frames)).respond).toBeUndefined()
+    }
+    for (const reply of ["_INBOX.a", "_INBOX_control.b.c"]) {
+      client.publish("work", new Uint8Array(1), { reply })
+      expect((yield* Queue.take(frames)).respond).toBeDefined()
+    }
+  }).pipe(quietly)
+)

@@ -18,7 +18,9 @@ import { ForceUnconfirmed, RolloutRunning } from "../DeployError.ts"
 import { deployer, type DeployerLost, replaceable, RolloutEnd } from "../Deployer.ts"
 import { acquireLock } from "../internal/folderLock.ts"
 import { layerLocal } from "../orchestrators/local.ts"
+import { isOpen } from "../Rollout.ts"
 import type { ForceMode } from "../RolloutEvent.ts"
+import { readRollout } from "../RolloutLog.ts"
 import { paragraph } from "./help.ts"
 import { interrupts } from "./interrupts.ts"
 import { Output } from "./output.ts"
@@ -52,7 +54,7 @@ export const rollout = Command.make(
         const cluster = yield* theCluster
         yield* findRelease(yield* readReleases(cluster.releases), to)
         const mode = Option.getOrUndefined(force)
-        if (mode !== undefined && !yes) return yield* refuseUnconfirmed(cluster, mode)
+        if (mode !== undefined && !yes) return yield* refuseUnconfirmed(cluster, to, mode)
         yield* claimRollout(cluster)
         const end = yield* run(cluster, to, mode)
         const output = yield* Output
@@ -79,10 +81,18 @@ export const rollout = Command.make(
 )
 
 /** Who would be cut, node by node. */
-const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, mode: ForceMode) {
+const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, to: string, mode: ForceMode) {
   const output = yield* Output
   const { call, patience } = yield* controlClient("control")
-  const old = yield* Effect.provide(replaceable, layerLocal(cluster))
+  const nats = yield* connection(cluster, "deployer")
+  const log = layerNatsEventLog({ cluster: cluster.name, log: "rollout" }).pipe(Layer.provide(nats))
+  const rollout = yield* Effect.provide(readRollout, log)
+  const stage = "at" in rollout ? rollout.at : "step" in rollout ? rollout : undefined
+  // One that is gone on with puts at risk what it has still to replace, and not what it has started.
+  const goesOn = stage !== undefined && (isOpen(rollout) || stage.plan.to === to)
+  const old = goesOn
+    ? stage.plan.old.slice(stage.step)
+    : yield* Effect.provide(replaceable, layerLocal(cluster))
   let [rooms, recordings] = [0, 0]
   for (const { instance: nodeId } of old) {
     const report = yield* Effect.option(call("node.status", { nodeId }, patience))
