@@ -3,7 +3,7 @@
  * then the program ends by itself.
  *
  *     nats-server -js -a 127.0.0.1 -sd /tmp/ebb-nats &
- *     node packages/media/examples/01-embed-with-effect.ts
+ *     node_modules/.bin/node packages/media/examples/01-embed-with-effect.ts
  */
 import { drainOnSignals, startMediaNode } from "@ebb/media"
 import * as Effect from "effect/Effect"

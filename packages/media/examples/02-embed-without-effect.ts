@@ -2,7 +2,7 @@
  * A media node inside a program that knows nothing of Effect. The same as 01, in promises.
  *
  *     nats-server -js -a 127.0.0.1 -sd /tmp/ebb-nats &
- *     node packages/media/examples/02-embed-without-effect.ts
+ *     node_modules/.bin/node packages/media/examples/02-embed-without-effect.ts
  */
 import { startNode } from "@ebb/media"
 

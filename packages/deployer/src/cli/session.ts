@@ -3,15 +3,25 @@ import { layerNats } from "@ebb/actors"
 import { makeControlClient } from "@ebb/media/protocol"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { ClusterDown } from "../DeployError.ts"
+import { ClusterMismatch, ClusterDown } from "../DeployError.ts"
 import { natsEndpoint } from "../cluster/embeddedNats.ts"
 import type { NatsRole } from "../cluster/natsEndpoint.ts"
-import { type Cluster, openCluster, stateFolder } from "../cluster/state.ts"
+import { type Cluster, defaultCluster, openCluster, stateFolder } from "../cluster/state.ts"
 import { root } from "./root.ts"
 
 /** The cluster that the flags name. */
 export const theCluster = Effect.gen(function* () {
-  return yield* openCluster(yield* stateFolder(yield* root))
+  const flags = yield* root
+  const cluster = yield* openCluster(yield* stateFolder(flags))
+  // A name that was said is not to be passed over because a folder was said, too: the command may be a drain.
+  if (flags.cluster !== defaultCluster && flags.cluster !== cluster.name) {
+    return yield* new ClusterMismatch({
+      folder: cluster.folder,
+      existing: cluster.name,
+      asked: flags.cluster
+    })
+  }
+  return cluster
 })
 
 /** Transport and registry of the cluster in a role, under a name of this process's own. */

@@ -4,6 +4,7 @@
  *
  * Ends them only as they can bear it: the first Ctrl-C drains, the second evacuates, the third kills; nats-server goes last.
  */
+import path from "node:path"
 import process from "node:process"
 import { layerNatsEventLog, Leases } from "@ebb/actors"
 import { makeControlClient } from "@ebb/media/protocol"
@@ -69,15 +70,18 @@ export const up = Command.make(
         const flags = yield* root
         const given = <K extends string>(key: K, value: Option.Option<string>) =>
           (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: string }
+        // Before it is remembered, and before anything runs: a mistyped one must not be made.
+        if (Option.isSome(releases)) yield* readReleases(path.resolve(releases.value))
         const cluster = yield* claimCluster({
           folder: yield* stateFolder(flags),
           name: flags.cluster,
           ...given("releases", releases),
           ...given("dataDir", dataDir)
         })
-        yield* writeReleases(cluster)
+        if (Option.isNone(releases)) yield* writeReleases(cluster)
         const asked = Option.getOrUndefined(version)
-        if (asked !== undefined) yield* findRelease(yield* readReleases(cluster.releases), asked)
+        const known = yield* readReleases(cluster.releases)
+        if (asked !== undefined) yield* findRelease(known, asked)
 
         let server = yield* startNats(cluster)
         yield* output.line(

@@ -61,7 +61,10 @@ if (values.help) {
 }
 const [dataDir = usage("name one data folder"), ...more] = positionals
 if (more.length > 0) usage("name one data folder")
-if (!existsSync(dataDir)) usage(`there is no folder ${dataDir}`)
+if (!existsSync(dataDir)) usage(`there is no folder '${dataDir}'`)
+if (!existsSync(path.join(dataDir, "incarnations"))) {
+  usage(`'${dataDir}' is no data folder of a node: there is no folder 'incarnations' in it`)
+}
 const env = (name: string) => process.env[name] || undefined
 const storeDir = values["store-dir"] ?? env("EBB_STORE_DIR") ?? path.join(dataDir, "results")
 
