@@ -386,6 +386,18 @@ describe("ebb", () => {
       assert.strictEqual(none.code, 1)
       assert.strictEqual(none.lines.length, 1)
       assert.include(none.lines[0], "ebb up")
+      const mistypedFile = yield* ran(
+        "up",
+        "--state",
+        "/nonexistent",
+        "--releases",
+        "/nonexistent/releases.json"
+      )
+      assert.strictEqual(mistypedFile.code, 1)
+      assert.include(mistypedFile.lines.join("\n"), "there is no such file")
+      const noData = yield* ran("recordings", "recover", "/")
+      assert.notStrictEqual(noData.code, 0)
+      assert.include(noData.lines.join("\n"), "no data folder")
       const command = yield* ebb("--version")
       assert.strictEqual((yield* command.exited).code, 0)
     }).pipe(Effect.scoped)
