@@ -259,7 +259,9 @@ describe("compute", () => {
       Effect.gen(function* () {
         const { compute, events, result, source, write } = yield* setUp
         // Neither the first nor the last of a track: nobody can miss these. Where they fall depends on what ffmpeg encoded.
-        const ends = [source.video, source.audio].flatMap((packets) => [packets.at(0), packets.at(-1)])
+        const ends: ReadonlyArray<Uint8Array | undefined> = [source.video, source.audio].flatMap(
+          (packets) => [packets.at(0), packets.at(-1)]
+        )
         const kept = events.filter(({ packet }, i) => i % 37 !== 20 || ends.includes(packet))
         yield* write(kept)
         const receipt = yield* compute()
