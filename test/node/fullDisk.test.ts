@@ -2,6 +2,7 @@
  * A disk that is full in mid-recording. The node lives in a mount namespace of its own, in which its data folder is a disk of a few
  * megabytes: nothing of it is left when the node is gone.
  */
+import { spawnSync } from "node:child_process"
 import { rm, writeFile } from "node:fs/promises"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -22,7 +23,10 @@ it.live(
       const { call } = cluster
       const dataDir = yield* temporaryFolder
       // As root; elsewhere a user namespace gives what is needed.
-      const privileges = process.getuid?.() === 0 ? ["--mount"] : ["--mount", "--map-root-user"]
+      const namespace = process.getuid?.() === 0 ? ["--mount"] : ["--mount", "--map-root-user"]
+      // In a changed root that is no mount point there is nothing to make private; what surrounds it has to be.
+      const isMountPoint = spawnSync("unshare", [...namespace, "true"]).status === 0
+      const privileges = isMountPoint ? namespace : [...namespace, "--propagation", "unchanged"]
       const mount = `mount -t tmpfs -o size=${diskMegabytes}m tmpfs "$0" && exec "$@"`
       const command = [process.execPath, ...ebbNodeArgs(cluster.options("a", { dataDir }))]
       const node = yield* startProgram("unshare", [...privileges, "sh", "-c", mount, dataDir, ...command])
