@@ -16,7 +16,7 @@ import type { RolloutLogUnreadable, RolloutTakenOver, StateUnreadable } from "./
 import { NothingToReplace, RolloutOpen } from "./DeployError.ts"
 import { type Hands, performStep } from "./internal/performStep.ts"
 import { makeSight } from "./internal/sight.ts"
-import { Orchestrator } from "./Orchestrator.ts"
+import { type Instance, Orchestrator } from "./Orchestrator.ts"
 import { isOpen, type OpenRollout, type Plan, type Rollout } from "./Rollout.ts"
 import { type Cluster, decide, defaultLimits, type RolloutLimits } from "./RolloutDecision.ts"
 import type { ForceMode, RolloutEvent, RolloutFailure, RolloutRecord } from "./RolloutEvent.ts"
@@ -28,6 +28,8 @@ export interface RolloutRequest {
   /** The id of the rollout, should one begin. */
   readonly rollout: Id
   readonly to: string
+  /** Also the nodes that run that version already. */
+  readonly restart?: boolean
   readonly force?: ForceMode
 }
 
@@ -46,8 +48,9 @@ export type RolloutProgress = Data.TaggedEnum<{
 }>
 export const RolloutProgress = Data.taggedEnum<RolloutProgress>()
 
-/** `left`: what was not replaced. */
+/** `Unchanged`: all nodes ran that version already, and nothing was begun. `left`: what was not replaced. */
 export type RolloutEnd = Data.TaggedEnum<{
+  Unchanged: { readonly to: string; readonly nodes: number }
   Completed: { readonly plan: Plan }
   Stopped: { readonly plan: Plan; readonly failure: RolloutFailure; readonly left: ReadonlyArray<string> }
 }>
@@ -111,6 +114,7 @@ export const deployer = define(deployerKind, DeployerProtocol, (self, args: Depl
 
     const first = yield* begin(log.state(), request)
     const run = Effect.gen(function* () {
+      if (first._tag === "Unchanged") return first
       yield* append(first)
       for (let rollout = log.state(); isOpen(rollout); rollout = log.state()) {
         const cluster = yield* look(rollout, (yield* monotonicMs) - loggedAtMs)
@@ -133,8 +137,12 @@ export const deployer = define(deployerKind, DeployerProtocol, (self, args: Depl
 
 const monotonicMs = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
 
-/** The event with which this process takes the rollout up, or why it must not. */
-const begin = Effect.fnUntraced(function* (rollout: Rollout, { rollout: id, to }: RolloutRequest) {
+/**
+ * The event with which this process takes the rollout up, or why it must not. Asked for again after its end, and without `restart`, it
+ * is done: whoever was killed, or cut off, before the end was told may ask once more.
+ */
+const begin = Effect.fnUntraced(function* (rollout: Rollout, request: RolloutRequest) {
+  const { rollout: id, to } = request
   if (isOpen(rollout)) {
     const { plan } = rollout
     if (plan.to !== to) return yield* new RolloutOpen({ rollout: plan.rollout, to: plan.to, asked: to })
@@ -143,8 +151,10 @@ const begin = Effect.fnUntraced(function* (rollout: Rollout, { rollout: id, to }
   if (rollout._tag === "Stopped" && rollout.plan.to === to) {
     return { _tag: "RolloutResumed" } satisfies RolloutEvent
   }
-  const instances = yield* replaceable
-  if (instances.length === 0) return yield* new NothingToReplace()
+  const running = yield* replaceable
+  if (running.length === 0) return yield* new NothingToReplace()
+  const instances = running.filter(isOld(request))
+  if (instances.length === 0) return RolloutEnd.Unchanged({ to, nodes: running.length })
   const leases = yield* (yield* Leases).current
   const cordoned = new Set(leases.filter((lease) => lease.admission === "cordoned").map(({ node }) => node))
   const old = instances.map(({ instance, version }) => ({
@@ -160,6 +170,11 @@ export const replaceable = Effect.gen(function* () {
   const instances = yield* (yield* Orchestrator).list
   return instances.filter(({ signalled, state }) => state._tag === "Running" && signalled === "no")
 })
+
+export const isOld =
+  ({ restart = false, to }: Pick<RolloutRequest, "restart" | "to">) =>
+  ({ version }: Pick<Instance, "version">): boolean =>
+    restart || version !== to
 
 /** Who holds the step up; undefined while nobody has said so. */
 const waitingFor = (rollout: OpenRollout, { report }: Cluster) => {

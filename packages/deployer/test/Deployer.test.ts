@@ -39,15 +39,6 @@ describe("a deployer", () => {
       assert.deepInclude(stage.node("r1-1").body, { version: "v2", life: "Serving", admission: "open" })
     }))
 
-  test("restarts all nodes that are there when it rolls to the version that they run", (stage) =>
-    Effect.gen(function* () {
-      yield* twoNodes(stage)
-      const { end } = yield* stage.deploy("d1", "v1")
-      yield* end
-      assert.strictEqual(stage.node("u-2").state._tag, "Exited")
-      assert.strictEqual(stage.node("r1-2").state._tag, "Running")
-    }))
-
   test("waits for a live room and says who holds it up, and for the receipts before the next step", (stage) =>
     Effect.gen(function* () {
       const [first] = yield* twoNodes(stage)
@@ -138,6 +129,26 @@ describe("a deployer", () => {
       yield* one.kill
     }))
 
+  test("asked for again after its end does nothing, restarts when told to, and replaces only what is of another version", (stage) =>
+    Effect.gen(function* () {
+      yield* twoNodes(stage)
+      assert.strictEqual((yield* (yield* stage.deploy("d1", "v2")).end)._tag, "Completed")
+      assert.deepInclude(yield* (yield* stage.deploy("d2", "v2")).end, { _tag: "Unchanged", nodes: 2 })
+      assert.strictEqual(stage.nodes.size, 4)
+
+      const restarted = yield* (yield* stage.deploy("d3", "v2", { restart: true })).end
+      assert.strictEqual(restarted._tag, "Completed")
+      assert.strictEqual(stage.node("r1-2").state._tag, "Exited")
+      assert.strictEqual(stage.node("r3-2").state._tag, "Running")
+
+      yield* stage.startNode("late", "v1")
+      const end = yield* (yield* stage.deploy("d4", "v2")).end
+      assert.deepStrictEqual(end._tag === "Completed" ? end.plan.old : [], [
+        { instance: "late", version: "v1", cordoned: false }
+      ])
+      assert.strictEqual(stage.node("r3-2").state._tag, "Running")
+    }))
+
   test("stops at a node that crashed, names what is left, uncordons; started again it recovers and goes on", (stage) =>
     Effect.gen(function* () {
       const [first, second] = yield* twoNodes(stage)
@@ -164,7 +175,7 @@ describe("a deployer", () => {
       assert.strictEqual(stage.nodes.size, 4)
     }))
 
-  test("a stopped rollout is given up for another version", (stage) =>
+  test("a stopped rollout is given up for another version: only what it had replaced is replaced back", (stage) =>
     Effect.gen(function* () {
       const [first] = yield* twoNodes(stage)
       first.rooms = ["room"]
@@ -178,8 +189,8 @@ describe("a deployer", () => {
       assert.deepStrictEqual(
         running.map(({ instance, version }) => [instance, version]),
         [
-          ["r2-1", "v1"],
-          ["r2-2", "v1"]
+          ["u-2", "v1"],
+          ["r2-1", "v1"]
         ]
       )
     }))

@@ -249,8 +249,13 @@ export const makeStage = Effect.gen(function* () {
   const deploy = Effect.fnUntraced(function* (
     process: string,
     to: string,
-    options: { readonly force?: ForceMode; readonly onProgress?: DeployerArgs["onProgress"] } = {}
+    options: {
+      readonly force?: ForceMode
+      readonly restart?: boolean
+      readonly onProgress?: DeployerArgs["onProgress"]
+    } = {}
   ) {
+    const { force, restart } = options
     const ended = yield* Deferred.make<RolloutEnd, DeployerLost>()
     const scope = yield* Scope.fork(yield* Effect.scope)
     const outside = Layer.mergeAll(bus.layer(process), registry.layer(process), log.layer(process))
@@ -265,7 +270,8 @@ export const makeStage = Effect.gen(function* () {
         request: {
           rollout: process.replace("d", "r"),
           to,
-          ...(options.force === undefined ? {} : { force: options.force })
+          ...(restart === undefined ? {} : { restart }),
+          ...(force === undefined ? {} : { force })
         },
         launch: (instance, version) => ({ instance, version }),
         recover: (instance) =>

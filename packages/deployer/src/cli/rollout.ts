@@ -15,7 +15,14 @@ import { nodeLaunch } from "../cluster/nodeLaunch.ts"
 import { findRelease, readReleases } from "../cluster/releases.ts"
 import type { Cluster } from "../cluster/state.ts"
 import { ForceUnconfirmed, RolloutRunning } from "../DeployError.ts"
-import { deployer, type DeployerLost, replaceable, RolloutEnd } from "../Deployer.ts"
+import {
+  deployer,
+  type DeployerLost,
+  isOld,
+  replaceable,
+  type RolloutEnd,
+  type RolloutRequest
+} from "../Deployer.ts"
 import { acquireLock } from "../internal/folderLock.ts"
 import { layerLocal } from "../orchestrators/local.ts"
 import { isOpen } from "../Rollout.ts"
@@ -37,6 +44,10 @@ export const rollout = Command.make(
       Flag.withMetavar("VERSION"),
       Flag.withDescription("The version that all nodes are to run, by its name in the releases file")
     ),
+    restart: Flag.Boolean("restart").pipe(
+      Flag.withDescription("Replace also the nodes that run that version already"),
+      Flag.withDefault(false)
+    ),
     force: Flag.Literals("force", ["evacuate", "kill"]).pipe(
       Flag.withDescription(
         "Do not wait for rooms: end them (evacuate), or kill the nodes; recordings are kept"
@@ -48,15 +59,16 @@ export const rollout = Command.make(
       Flag.withDefault(false)
     )
   },
-  ({ force, to, yes }) =>
+  ({ force, restart, to, yes }) =>
     command(
       Effect.gen(function* () {
         const cluster = yield* theCluster
         yield* findRelease(yield* readReleases(cluster.releases), to)
         const mode = Option.getOrUndefined(force)
-        if (mode !== undefined && !yes) return yield* refuseUnconfirmed(cluster, to, mode)
+        const asked = { to, restart, ...(mode === undefined ? {} : { force: mode }) }
+        if (mode !== undefined && !yes) return yield* refuseUnconfirmed(cluster, asked, mode)
         yield* claimRollout(cluster)
-        const end = yield* run(cluster, to, mode)
+        const end = yield* run(cluster, asked)
         const output = yield* Output
         const { json, text } = resultOf(end)
         yield* output.result(json, text)
@@ -72,7 +84,8 @@ export const rollout = Command.make(
       "recordings are stored, next.",
       "",
       "Ctrl-C detaches: what drains goes on draining, and nothing more is done. The",
-      "same command again goes on with it, also after a stop or a crash.",
+      "same command again goes on with it, also after a stop or a crash; once all",
+      "nodes run the version it does nothing, unless --restart is given.",
       "",
       "Exit codes: 0 completed, 1 failed or refused, 2 stopped (what is left and what",
       "to do is named), 64 bad usage, 130 detached by Ctrl-C."
@@ -80,8 +93,10 @@ export const rollout = Command.make(
   )
 )
 
+type Asked = Omit<RolloutRequest, "rollout">
+
 /** Who would be cut, node by node. */
-const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, to: string, mode: ForceMode) {
+const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, asked: Asked, mode: ForceMode) {
   const output = yield* Output
   const { call, patience } = yield* controlClient("control")
   const nats = yield* connection(cluster, "deployer")
@@ -89,10 +104,10 @@ const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, to: str
   const rollout = yield* Effect.provide(readRollout, log)
   const stage = "at" in rollout ? rollout.at : "step" in rollout ? rollout : undefined
   // One that is gone on with puts at risk what it has still to replace, and not what it has started.
-  const goesOn = stage !== undefined && (isOpen(rollout) || stage.plan.to === to)
+  const goesOn = stage !== undefined && (isOpen(rollout) || stage.plan.to === asked.to)
   const old = goesOn
     ? stage.plan.old.slice(stage.step)
-    : yield* Effect.provide(replaceable, layerLocal(cluster))
+    : (yield* Effect.provide(replaceable, layerLocal(cluster))).filter(isOld(asked))
   let [rooms, recordings] = [0, 0]
   for (const { instance: nodeId } of old) {
     const report = yield* Effect.option(call("node.status", { nodeId }, patience))
@@ -120,7 +135,7 @@ const claimRollout = Effect.fnUntraced(function* ({ folder }: Cluster) {
   return yield* new RolloutRunning({ folder, ...(Option.isSome(holder) ? { pid: holder.value } : {}) })
 })
 
-const run = Effect.fnUntraced(function* (cluster: Cluster, to: string, force: ForceMode | undefined) {
+const run = Effect.fnUntraced(function* (cluster: Cluster, request: Asked) {
   const output = yield* Output
   const asked = yield* interrupts
   const nats = yield* connection(cluster, "deployer")
@@ -136,7 +151,7 @@ const run = Effect.fnUntraced(function* (cluster: Cluster, to: string, force: Fo
   return yield* Effect.gen(function* () {
     const system = yield* ActorSystem
     const actor = yield* system.spawn(deployer, "rollout", {
-      request: { rollout: newGroupName("r"), to, ...(force === undefined ? {} : { force }) },
+      request: { ...request, rollout: newGroupName("r") },
       launch: nodeLaunch(cluster, endpoint),
       recover: (instance) => recoverFrom(cluster, endpoint, instance),
       onProgress: makeReport(output),
@@ -147,8 +162,8 @@ const run = Effect.fnUntraced(function* (cluster: Cluster, to: string, force: Fo
     const end = yield* Effect.raceFirst(Effect.asSome(Deferred.await(ended)), detached)
     if (Option.isSome(end)) return end.value
     yield* output.result(
-      { outcome: "detached", to },
-      `detached: nodes that drain go on draining, and nothing more is done. \`ebb rollout --to ${to}\` goes on with it`
+      { outcome: "detached", to: request.to },
+      `detached: nodes that drain go on draining, and nothing more is done. \`ebb rollout --to ${request.to}\` goes on with it`
     )
     return yield* new Ended({ code: exitCodes.detached })
   }).pipe(Effect.provide(services))

@@ -123,6 +123,13 @@ const toDo = ({ instance, reason }: RolloutFailure, to: string): string => {
 }
 
 export const resultOf = (end: RolloutEnd) => {
+  if (end._tag === "Unchanged") {
+    const { nodes, to } = end
+    return {
+      json: { outcome: "completed", to, replaced: 0, of: 0 },
+      text: `nothing to do: ${nodes === 1 ? "the one node runs" : `all ${nodes} nodes run`} ${to} already (--restart replaces them all the same)`
+    }
+  }
   const { old, rollout, to } = end.plan
   if (end._tag === "Completed") {
     return {
