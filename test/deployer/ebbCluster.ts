@@ -91,15 +91,26 @@ const endAll = Effect.fnUntraced(function* (folder: string) {
   }
 }, Effect.orDie)
 
+/** The command line of a node that works. */
+export const nodeCommand = [process.execPath, ebbNodeProgram] as const
+
+/** A state folder with a releases file. Whatever is started in it is ended with the test. */
+export const stateFolder = Effect.fnUntraced(function* (
+  commands: Readonly<Record<string, ReadonlyArray<string>>>
+): Effect.fn.Return<string, never, Scope.Scope> {
+  const folder = yield* temporaryFolder
+  const versions = Object.fromEntries(
+    Object.entries(commands).map(([version, command]) => [version, { command }])
+  )
+  yield* Effect.promise(() => writeFile(join(folder, "releases.json"), JSON.stringify({ versions })))
+  yield* Effect.addFinalizer(() => endAll(folder))
+  return folder
+})
+
 export const ebbCluster = Effect.fnUntraced(function* (
   nodes: number
 ): Effect.fn.Return<EbbCluster, never, Scope.Scope> {
-  const folder = yield* temporaryFolder
-  const release = { command: [process.execPath, ebbNodeProgram] }
-  yield* Effect.promise(() =>
-    writeFile(join(folder, "releases.json"), JSON.stringify({ versions: { v1: release, v2: release } }))
-  )
-  yield* Effect.addFinalizer(() => endAll(folder))
+  const folder = yield* stateFolder({ v1: nodeCommand, v2: nodeCommand })
   const state = ["--state", folder, "--json"]
   const upAgain = Effect.gen(function* () {
     const up = yield* ebb("up", ...state, "--nodes", String(nodes), "--version", "v1")

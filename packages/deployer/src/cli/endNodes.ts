@@ -70,6 +70,7 @@ export const concludeOf = Effect.fnUntraced(function* (all: ReadonlyArray<Member
     )
   }
   return {
+    text: "all has ended",
     code: ending === "killing" ? exitCodes.detached : badly.length > 0 ? exitCodes.failed : exitCodes.ok
   }
 })

@@ -38,6 +38,10 @@ export const members = Effect.gen(function* () {
 
 export const isAlive = ({ state }: Member): boolean => state._tag !== "Exited" && state._tag !== "Vanished"
 
+/** It is over before it ever served, and nobody asked it to end. */
+export const neverServed = (member: Member, served: ReadonlySet<string>): boolean =>
+  !isAlive(member) && member.signalled === "no" && !served.has(member.instance)
+
 /** It is over, and was neither drained nor evacuated. */
 export const endedBadly = ({ state }: Member): boolean =>
   state._tag === "Vanished" || (state._tag === "Exited" && state.code !== 0 && state.code !== 3)
@@ -65,19 +69,20 @@ export const stateOf = ({ control, life, signalled, state }: Member): string => 
   }
 }
 
-/** One line for each member that is another than before. Those that were over from the start are not news. */
+export const byName = (all: ReadonlyArray<Member>): ReadonlyMap<string, Member> =>
+  new Map(all.map((member) => [member.instance, member]))
+
+/** One line for each member that is another than before. */
 export const news = (
-  before: ReadonlyMap<string, Member> | undefined,
+  before: ReadonlyMap<string, Member>,
   now: ReadonlyArray<Member>
 ): ReadonlyArray<{ readonly member: Member; readonly text: string }> =>
   now.flatMap((member) => {
-    const known = before?.get(member.instance)
-    if (known === undefined && !isAlive(member)) return []
+    const known = before.get(member.instance)
     const admission = (of: Member) => (of.admission === "cordoned" ? ", cordoned" : "")
     const text = `${stateOf(member)}${admission(member)}`
     if (known !== undefined && text === `${stateOf(known)}${admission(known)}`) return []
-    const look = endedBadly(member) ? `; its output is in ${member.log}` : ""
-    return [{ member, text: `${member.instance} (${member.version}) ${text}${look}` }]
+    return [{ member, text: `${member.instance} (${member.version}) ${text}` }]
   })
 
 export const memberTable = (all: ReadonlyArray<Member>): ReadonlyArray<string> =>

@@ -14,7 +14,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { type NatsServer, natsEndpoint, startNats } from "../cluster/embeddedNats.ts"
@@ -22,20 +21,35 @@ import { mediaProgram, nodeLaunch } from "../cluster/nodeLaunch.ts"
 import { findRelease, readReleases } from "../cluster/releases.ts"
 import { type ClaimedCluster, claimCluster, stateFolder } from "../cluster/state.ts"
 import { VersionUnspecified } from "../DeployError.ts"
-import { createFileOnce } from "../internal/stateFile.ts"
+import { lastLines } from "../internal/detachedProcess.ts"
+import { createFileOnce, ensureFolder } from "../internal/stateFile.ts"
 import { layerLocal } from "../orchestrators/local.ts"
 import { Orchestrator } from "../Orchestrator.ts"
+import { defaultLimits } from "../RolloutDecision.ts"
 import { readRollout } from "../RolloutLog.ts"
 import { paragraph } from "./help.ts"
 import { concludeOf, type Ending, endingWords, endNodes, harder } from "./endNodes.ts"
 import { interrupts } from "./interrupts.ts"
-import { isAlive, jsonOf, type Member, members, memberTable, news } from "./membership.ts"
+import {
+  byName,
+  endedBadly,
+  isAlive,
+  jsonOf,
+  type Member,
+  members,
+  memberTable,
+  neverServed,
+  news
+} from "./membership.ts"
 import { newGroupName } from "./names.ts"
 import { count, Output } from "./output.ts"
 import { command, Ended, exitCodes, root } from "./root.ts"
 import { connection } from "./session.ts"
 
 const lookAgainMs = 250
+const mostNodes = 100
+/** So much of the log of a node that does not come up. */
+const logLines = 5
 
 export const up = Command.make(
   "up",
@@ -43,7 +57,10 @@ export const up = Command.make(
     nodes: Flag.Int("nodes").pipe(
       Flag.withMetavar("N"),
       Flag.withDescription("How many nodes are to run; living ones count (default: 3)"),
-      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 100 }))),
+      Flag.filter(
+        (nodes) => nodes >= 1 && nodes <= mostNodes,
+        () => `1 to ${mostNodes}`
+      ),
       Flag.withDefault(3)
     ),
     version: Flag.String("version").pipe(
@@ -72,6 +89,7 @@ export const up = Command.make(
           (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: string }
         // Before it is remembered, and before anything runs: a mistyped one must not be made.
         if (Option.isSome(releases)) yield* readReleases(path.resolve(releases.value))
+        if (Option.isSome(dataDir)) yield* ensureFolder(path.resolve(dataDir.value))
         const cluster = yield* claimCluster({
           folder: yield* stateFolder(flags),
           name: flags.cluster,
@@ -98,13 +116,13 @@ export const up = Command.make(
           layerNatsEventLog({ cluster: cluster.name, log: "rollout" }),
           layerLocal(cluster)
         ).pipe(Layer.provideMerge(yield* connection(cluster, "deployer")))
-        const { code } = yield* Effect.gen(function* () {
-          yield* startNodes(cluster, nodes, asked)
-          return yield* follow(cluster, interrupted)
+        const { code, text } = yield* Effect.gen(function* () {
+          const before = yield* startNodes(cluster, nodes, asked)
+          return yield* follow(cluster, interrupted, nodes, before)
         }).pipe(Effect.provide(services), Effect.scoped)
         yield* Fiber.interrupt(keeper)
         yield* server.stop
-        yield* output.result({ outcome: code === exitCodes.ok ? "ok" : "failed" }, "all has ended")
+        yield* output.result({ outcome: code === exitCodes.ok ? "ok" : "failed" }, text)
         if (code !== exitCodes.ok) return yield* new Ended({ code })
       })
     )
@@ -120,8 +138,8 @@ export const up = Command.make(
       "recordings are stored; a second one evacuates them, a third kills them. Killed",
       "itself, it leaves the nodes running, and `ebb up` takes them up again.",
       "",
-      "Exit codes: 0 all drained, 1 failed or a node ended badly, 64 bad usage,",
-      "130 killed by the third Ctrl-C."
+      "Exit codes: 0 all drained, 1 failed, no node came up, or a node ended badly,",
+      "64 bad usage, 130 killed by the third Ctrl-C."
     )
   )
 )
@@ -169,7 +187,7 @@ const keepNats = Effect.fnUntraced(function* (
   }
 })
 
-/** As many as are missing, at once; those of an earlier `ebb up` are taken up as they are. */
+/** As many as are missing, at once; those of an earlier `ebb up` are taken up as they are. Returns what was over before. */
 const startNodes = Effect.fnUntraced(function* (
   cluster: ClaimedCluster,
   nodes: number,
@@ -177,13 +195,15 @@ const startNodes = Effect.fnUntraced(function* (
 ) {
   const output = yield* Output
   const orchestrator = yield* Orchestrator
-  const living = (yield* members).filter(isAlive)
+  const all = yield* members
+  const living = all.filter(isAlive)
+  const over = byName(all.filter((member) => !isAlive(member)))
   if (living.length > 0) {
     const names = living.map(({ instance }) => instance)
     yield* output.line({ type: "Adopted", nodes: names }, `taking up what lives: ${names.join(", ")}`)
   }
   const launch = nodeLaunch(cluster, yield* natsEndpoint(cluster, "node"))
-  if (living.length >= nodes) return
+  if (living.length >= nodes) return over
   const version = asked ?? (yield* defaultVersion(cluster))
   const group = newGroupName("u")
   const missing = Array.from({ length: nodes - living.length }, (_, i) => `${group}-${i + 1}`)
@@ -191,38 +211,98 @@ const startNodes = Effect.fnUntraced(function* (
     concurrency: 4,
     discard: true
   })
+  return over
 })
 
-/** Shows who joins and leaves, until it was asked to end and every node has. */
-const follow = Effect.fnUntraced(function* (cluster: ClaimedCluster, asked: Queue.Queue<void>) {
+/** A member's news; of one that did not come up also what its log ends with. */
+const tell = Effect.fnUntraced(function* (member: Member, text: string, served: ReadonlySet<string>) {
+  const output = yield* Output
+  const { log } = member
+  if (neverServed(member, served)) {
+    const lines = yield* lastLines(log, logLines)
+    return yield* output.line(
+      { type: "Node", ...jsonOf(member), log, lastLines: lines },
+      [
+        `${text}: it did not come up. Its log, ${log}, ends with:`,
+        ...lines.map((line) => `    ${line}`)
+      ].join("\n")
+    )
+  }
+  yield* output.line(
+    { type: "Node", ...jsonOf(member), log },
+    endedBadly(member) ? `${text}; its output is in ${log}` : text
+  )
+})
+
+/** Whether as many serve as were asked for, and of which it is not known yet. */
+const tellHowMany = Effect.fnUntraced(function* (
+  { folder }: ClaimedCluster,
+  asked: number,
+  serving: number,
+  living: ReadonlyArray<Member>
+) {
+  const output = yield* Output
+  if (serving >= asked) {
+    return yield* output.line(
+      { type: "Ready", nodes: serving, folder },
+      `ready: ${count(serving, "node")}. Ctrl-C drains them`
+    )
+  }
+  const waitedFor = living.filter(({ life }) => life === undefined || life === "Starting")
+  yield* output.line(
+    {
+      type: "Fewer",
+      nodes: serving,
+      asked,
+      folder,
+      notYet: waitedFor.map(({ instance, log }) => ({ instance, log }))
+    },
+    [
+      `only ${serving} of ${count(asked, "node")} serve. Ctrl-C drains what there is; \`ebb up\` after that starts as many as are missing`,
+      ...waitedFor.map(({ instance, log }) => `    ${instance} does not serve yet; its log is ${log}`)
+    ].join("\n")
+  )
+})
+
+/** Shows who joins and leaves, until it was asked to end and every node has, or none has come up. */
+const follow = Effect.fnUntraced(function* (
+  cluster: ClaimedCluster,
+  interrupted: Queue.Queue<void>,
+  asked: number,
+  over: ReadonlyMap<string, Member>
+) {
   const output = yield* Output
   const control = yield* makeControlClient(cluster.name)
+  const late = yield* Effect.forkScoped(Effect.sleep(defaultLimits.servingMs))
   let ending: Ending = "none"
-  let before: ReadonlyMap<string, Member> | undefined
-  let isReady = false
+  let before = over
+  /** How many of those asked for were said to serve. */
+  let saidToServe: number | undefined
   let told = ""
   const ours = new Set<string>()
+  const served = new Set<string>()
 
   while (true) {
-    if (Option.isSome(yield* Queue.poll(asked))) {
+    if (Option.isSome(yield* Queue.poll(interrupted))) {
       ending = harder[ending]
       yield* output.line({ type: "Ending", how: ending }, endingWords[ending])
     }
     const all = yield* members
+    for (const { instance, life } of all) if (life !== undefined && life !== "Starting") served.add(instance)
     for (const { member, text } of news(before, all)) {
       ours.add(member.instance)
-      yield* output.line({ type: "Node", ...jsonOf(member) }, text)
+      yield* tell(member, text, served)
     }
-    before = new Map(all.map((member) => [member.instance, member]))
+    before = byName(all)
     const living = all.filter(isAlive)
     yield* output.live(["", ...memberTable(living)])
     const serving = living.filter(({ life }) => life === "Serving")
-    if (!isReady && living.length > 0 && serving.length === living.length && ending === "none") {
-      isReady = true
-      yield* output.line(
-        { type: "Ready", nodes: serving.length, folder: cluster.folder },
-        `ready: ${count(serving.length, "node")}. Ctrl-C drains them`
-      )
+    const isSettled = serving.length === living.length || late.pollUnsafe() !== undefined
+    if (ending === "none" && isSettled && saidToServe !== Math.min(serving.length, asked)) {
+      if (living.length === 0 && saidToServe === undefined)
+        return { code: exitCodes.failed, text: "no node came up, so all is ended" }
+      saidToServe = Math.min(serving.length, asked)
+      yield* tellHowMany(cluster, asked, serving.length, living)
     }
     if (ending !== "none") {
       if (living.length === 0)
@@ -242,6 +322,6 @@ const follow = Effect.fnUntraced(function* (cluster: ClaimedCluster, asked: Queu
       }
       told = text
     }
-    yield* Effect.raceFirst(Effect.sleep(lookAgainMs), Effect.asVoid(Queue.peek(asked)))
+    yield* Effect.raceFirst(Effect.sleep(lookAgainMs), Effect.asVoid(Queue.peek(interrupted)))
   }
 })

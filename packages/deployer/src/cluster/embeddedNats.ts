@@ -9,7 +9,7 @@
  * these files say: the server itself holds the kernel's lock on store.lock for as long as it lives.
  */
 import { randomBytes } from "node:crypto"
-import { readFile, readdir } from "node:fs/promises"
+import { readdir } from "node:fs/promises"
 import path from "node:path"
 import process from "node:process"
 import * as Effect from "effect/Effect"
@@ -23,7 +23,15 @@ import {
   StateUnreadable,
   type SignalRefused
 } from "../DeployError.ts"
-import { awaitEnd, isEnd, launch, logFile, observe, signalProcess } from "../internal/detachedProcess.ts"
+import {
+  awaitEnd,
+  isEnd,
+  lastLines,
+  launch,
+  logFile,
+  observe,
+  signalProcess
+} from "../internal/detachedProcess.ts"
 import { freePort, isFree, natsGreeting } from "../internal/loopback.ts"
 import { bootId } from "../internal/procfs.ts"
 import { createFileOnce, ensureFolder, readJsonFile, replaceFile } from "../internal/stateFile.ts"
@@ -200,10 +208,7 @@ const explain = Effect.fnUntraced(function* (end: InstanceEnd, program: string, 
   if (end.code === storeLocked) {
     return new NatsServerFailed({ problem: "was not started: another one still holds its store", log })
   }
-  const lastLine = yield* Effect.tryPromise(() => readFile(log, "utf8")).pipe(
-    Effect.map((text) => text.trimEnd().split("\n").at(-1) ?? ""),
-    Effect.orElseSucceed(() => "")
-  )
+  const [lastLine = ""] = yield* lastLines(log, 1)
   return new NatsServerFailed({ problem: `ended with ${end.code} as it started: ${lastLine}`, log })
 })
 

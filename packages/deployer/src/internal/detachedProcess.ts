@@ -39,6 +39,31 @@ const pidFile = (folder: string) => path.join(folder, "pid.json")
 const exitFile = (folder: string) => path.join(folder, "exit.json")
 export const logFile = (folder: string) => path.join(folder, "log")
 
+/** What is read of a log's end. */
+const tailBytes = 8192
+
+/** The last lines that a process has said, for people; none where there is no log. */
+export const lastLines = (log: string, count: number): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.tryPromise(async () => {
+    const handle = await open(log, "r")
+    try {
+      const { size } = await handle.stat()
+      const start = Math.max(0, size - tailBytes)
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(tailBytes), 0, tailBytes, start)
+      return buffer.toString("utf8", 0, bytesRead)
+    } finally {
+      await handle.close()
+    }
+  }).pipe(
+    Effect.map((text) =>
+      text
+        .split("\n")
+        .filter((line) => line.trim() !== "")
+        .slice(-count)
+    ),
+    Effect.orElseSucceed(() => [])
+  )
+
 /** Starts the wrapper in a session of its own. The process itself comes a moment later: `awaitStarted`. */
 export const launch = Effect.fnUntraced(function* (options: Launch) {
   const wrapper = path.join(options.folder, "wrapper.sh")
