@@ -3,7 +3,8 @@
  * writer per key: everything a node wants known of it goes through `publish`.
  *
  * Guarantees that a process whose `assertFresh` succeeds is called dead by nobody for another `marginMs`, also when it was
- * just stopped for an hour. Leaves to the owner of each directory entry to verify it after `resumed`.
+ * just stopped for an hour; and that only a lease of another incarnation ends it: a record that cannot be read isolates it until
+ * its own is there again. Leaves to the owner of each directory entry to verify it after `resumed`.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -14,7 +15,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { NodeIdHeld, NodeIsolated, type RegistryUnavailable, Superseded } from "./ActorError.ts"
 import type { Epoch, Id, Incarnation } from "./Address.ts"
-import { leaseKey, type WriteOutcome } from "./internal/leaseKey.ts"
+import { type Holder, leaseKey, type WriteOutcome } from "./internal/leaseKey.ts"
 import { monotonicMillis } from "./internal/monotonic.ts"
 import { directoryBucket, readRegistryId } from "./internal/registryId.ts"
 import { encodeNodeLease, leaseBucket, LeaseTimes, type NodeLeaseBody } from "./NodeLease.ts"
@@ -55,6 +56,11 @@ export interface HoldOptions {
 const debounceMs = 50
 /** After a renewal that failed, and between two looks at a node id that is held: this part of `renewMs`. */
 const againPart = 4
+/**
+ * How many times a record under its id that cannot be read is replaced, before a whole TTL has passed without one: two writers would go on
+ * for ever. After that it waits for the key to expire.
+ */
+const replacementsMax = 5
 
 type Written = Extract<WriteOutcome, { readonly _tag: "Written" }>
 
@@ -89,13 +95,15 @@ export const hold = Effect.fnUntraced(function* (
   let sentAt = first.sentAt
   let unbrokenSince = sentAt
   let lapsed = false
+  let replacements = 0
   yield* SubscriptionRef.set(confirmed, wanted)
 
-  const isolate = Effect.gen(function* () {
+  const isolate = Effect.fnUntraced(function* (why: string) {
     lapsed = true
     if ((yield* SubscriptionRef.getAndSet(status, "isolated")) === "isolated") return
-    yield* Effect.logWarning(`node '${nodeId}' is isolated: its lease was not renewed for ${freshMs} ms`)
+    yield* Effect.logWarning(`node '${nodeId}' is isolated: ${why}`)
   })
+  const isolateStale = isolate(`its lease was not renewed for ${freshMs} ms`)
 
   const isStale = Effect.map(monotonicMillis, (now) => now - sentAt >= freshMs)
 
@@ -104,7 +112,10 @@ export const hold = Effect.fnUntraced(function* (
     if (written.created || written.sentAt - sentAt >= freshMs) lapsed = true
     sentAt = written.sentAt
     yield* SubscriptionRef.set(confirmed, version)
-    if (!lapsed) return
+    if (!lapsed) {
+      if (written.sentAt - unbrokenSince >= ttlMs) replacements = 0
+      return
+    }
     // Read after the write: should the store be lost in between, the next renewal finds the key gone and comes here again.
     epoch = { registry: yield* readRegistryId(directory), revision: written.revision }
     unbrokenSince = written.sentAt
@@ -114,16 +125,35 @@ export const hold = Effect.fnUntraced(function* (
     yield* Effect.logInfo(`node '${nodeId}' holds its lease again`)
   })
 
+  const takeBack = Effect.fnUntraced(function* (revision: number) {
+    yield* isolate("its lease was overwritten by something that cannot be read")
+    if (replacements > replacementsMax) return
+    replacements += 1
+    if (replacements > replacementsMax) {
+      return yield* Effect.logError(
+        `the lease of node '${nodeId}' was overwritten ${replacements} times: it serves on, and waits until that has ended. Who writes there?`
+      )
+    }
+    yield* Effect.logWarning(
+      `node '${nodeId}' writes its lease again (${replacements} of ${replacementsMax})`
+    )
+    yield* key.replace(revision)
+  })
+
+  /** In how many milliseconds it is to be renewed again. */
   const renew = Effect.gen(function* () {
     const version = wanted
     const outcome = yield* key.write(value())
-    if (outcome._tag === "Written") return yield* confirm(outcome, version)
+    if (outcome._tag === "Written") return yield* Effect.as(confirm(outcome, version), renewMs)
+    if (outcome._tag === "Unreadable")
+      return yield* Effect.as(takeBack(outcome.revision), renewMs / againPart)
     const by = { node: nodeId, incarnation: outcome.holder.incarnation }
-    yield* isolate
+    yield* isolate("its node id was taken")
     yield* Effect.logError(
       `node id '${nodeId}' was taken by incarnation ${by.incarnation}: this process has to end`
     )
     yield* Deferred.succeed(superseded, new Superseded({ kind: "node", id: nodeId, by }))
+    return renewMs
   })
 
   const renewals = Effect.gen(function* () {
@@ -133,7 +163,6 @@ export const hold = Effect.fnUntraced(function* (
       // What was published until here goes with this write.
       yield* Queue.clear(nudge)
       waitMs = yield* renew.pipe(
-        Effect.as(renewMs),
         Effect.catch((error) =>
           Effect.as(Effect.logDebug(`renewing the lease: ${error.message}`), renewMs / againPart)
         )
@@ -144,7 +173,7 @@ export const hold = Effect.fnUntraced(function* (
   const watchdog = Effect.gen(function* () {
     const left = sentAt + freshMs - (yield* monotonicMillis)
     if (left > 0) return yield* Effect.sleep(left)
-    yield* isolate
+    yield* isolateStale
     yield* SubscriptionRef.changes(status).pipe(
       Stream.filter((state) => state === "connected"),
       Stream.runHead
@@ -177,7 +206,7 @@ export const hold = Effect.fnUntraced(function* (
     resumed: Stream.fromPubSub(resumed),
     superseded: Deferred.await(superseded),
     assertFresh: Effect.gen(function* () {
-      if (yield* isStale) yield* isolate
+      if (yield* isStale) yield* isolateStale
       if (SubscriptionRef.getUnsafe(status) === "isolated") return yield* new NodeIsolated({ nodeId })
     }),
     unbrokenSince: Effect.gen(function* () {
@@ -185,6 +214,9 @@ export const hold = Effect.fnUntraced(function* (
     })
   }
 })
+
+/** Of a lease that cannot be read: held by somebody, by a later version perhaps. */
+const unreadable: Holder = { incarnation: "unreadable", host: "an unknown host", pid: 0 }
 
 /**
  * Creates the key. When another incarnation holds it, waits: a predecessor that was killed leaves a lease which ends
@@ -202,7 +234,7 @@ const take = Effect.fnUntraced(function* (
   while (true) {
     const outcome = yield* key.write(value)
     if (outcome._tag === "Written") return outcome
-    const { incarnation, host, pid } = outcome.holder
+    const { incarnation, host, pid } = outcome._tag === "Foreign" ? outcome.holder : unreadable
     const left = startedAt + ttlMs + marginMs - (yield* monotonicMillis)
     if (left <= 0 || (seen ?? outcome.revision) !== outcome.revision) {
       return yield* new NodeIdHeld({ nodeId, incarnation, host, pid })

@@ -192,6 +192,73 @@ describe("a held lease", () => {
       expect((yield* stored(again, "a"))?.lease.inc).toBe("inc-2")
     }))
 
+  test("is written again where something that cannot be read has replaced it: isolated meanwhile, and not superseded", () =>
+    Effect.gen(function* () {
+      const cluster = yield* makeCluster
+      const a = yield* cluster.process("a")
+      const lease = yield* a.hold("inc-a")
+      const observer = yield* cluster.process("observer")
+      const superseded = yield* Effect.forkScoped(lease.superseded)
+      const states = yield* gather(lease.statusChanges)
+      const resumed = yield* gather(lease.resumed)
+      const epoch = yield* lease.epoch
+      const leases = yield* observer.bucket("leases")
+      for (const junk of [new Uint8Array([0xc1]), pack({ v: 1, node: "a", inc: "no id!" })]) {
+        yield* leases.update("a", junk, (yield* leases.get("a"))?.revision ?? 0)
+        yield* TestClock.adjust("4 seconds")
+        expect(yield* Effect.flip(lease.assertFresh)).toMatchObject({ _tag: "NodeIsolated" })
+        yield* TestClock.adjust("1 second")
+        expect(yield* isFresh(lease)).toBe(true)
+        expect((yield* stored(observer, "a"))?.lease.inc).toBe("inc-a")
+      }
+      expect(states).toEqual(["connected", "isolated", "connected", "isolated", "connected"])
+      expect(resumed.length).toBe(2)
+      expect((yield* lease.epoch).revision).toBeGreaterThan(epoch.revision)
+      expect(superseded.pollUnsafe()).toBeUndefined()
+      expect(yield* observer.leases.isDead("inc-a")).toBe(false)
+      expect((yield* observer.leases.node("a"))?.inc).toBe("inc-a")
+    }))
+
+  test("is not fought over for ever with somebody who writes there again and again, and comes back after him", () =>
+    Effect.gen(function* () {
+      const cluster = yield* makeCluster
+      const a = yield* cluster.process("a")
+      const lease = yield* a.hold("inc-a")
+      const superseded = yield* Effect.forkScoped(lease.superseded)
+      const junk = new Uint8Array([0xc1])
+      const leases = yield* (yield* cluster.process("junk")).bucket("leases")
+      let replaced = 0
+      for (let round = 0; round < 20; round++) {
+        const found = yield* leases.get("a")
+        if (found !== undefined && found.value.length > 1) replaced += 1
+        yield* leases.update("a", junk, found?.revision ?? 0)
+        yield* TestClock.adjust("5 seconds")
+      }
+      // The one that it held at the start, and five.
+      expect(replaced).toBe(6)
+      expect(yield* lease.status).toBe("isolated")
+      expect(superseded.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("20 seconds")
+      expect(yield* isFresh(lease)).toBe(true)
+      expect((yield* stored(a))?.lease.inc).toBe("inc-a")
+    }))
+
+  test("leaves what cannot be read alone when it ends", () =>
+    Effect.gen(function* () {
+      const cluster = yield* makeCluster
+      const a = yield* cluster.process("a")
+      const scope = yield* Scope.make()
+      yield* a.hold("inc-a").pipe(Scope.provide(scope))
+      const leases = yield* a.bucket("leases")
+      const revision = yield* leases.update(
+        "a",
+        new Uint8Array([0xc1]),
+        (yield* leases.get("a"))?.revision ?? 0
+      )
+      yield* Scope.close(scope, Exit.void)
+      expect((yield* leases.get("a"))?.revision).toBe(revision)
+    }))
+
   test("notices a registry that lost its store within a renewal, and has an epoch of the new one", () =>
     Effect.gen(function* () {
       const cluster = yield* makeCluster
@@ -253,6 +320,18 @@ describe("a node id", () => {
       yield* TestClock.adjust("2 seconds")
       expect((yield* Fiber.join(second)).incarnation).toBe("inc-2")
       expect((yield* stored(a))?.lease.inc).toBe("inc-2")
+    }))
+
+  test("under which lies what cannot be read is taken once that has expired", () =>
+    Effect.gen(function* () {
+      const cluster = yield* makeCluster
+      const a = yield* cluster.process("a")
+      yield* (yield* a.bucket("leases")).create("a", new Uint8Array([0xc1]))
+      const taking = yield* Effect.forkScoped(a.hold("inc-a"))
+      yield* TestClock.adjust("14 seconds")
+      expect(taking.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("2 seconds")
+      expect((yield* Fiber.join(taking)).incarnation).toBe("inc-a")
     }))
 
   test("whose creation lost its reply is not mistaken for somebody else's", () =>

@@ -1,7 +1,7 @@
 /**
  * The one key of a node's lease, under compare-and-set. Owns its revision and the rule for conflicts: `wrong last sequence` is not
  * a lost lease. The key is read back: own incarnation, a reply was lost; absent, it expired or the store was lost, and
- * is created again; only another incarnation has taken it.
+ * is created again; only another incarnation has taken it. What cannot be read is nobody's word: whoever holds the lease decides.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -21,15 +21,13 @@ export type WriteOutcome =
       readonly created: boolean
     }
   | { readonly _tag: "Foreign"; readonly revision: number; readonly holder: Holder }
+  | { readonly _tag: "Unreadable"; readonly revision: number }
 
 export interface Holder {
   readonly incarnation: Incarnation
   readonly host: string
   readonly pid: number
 }
-
-/** Of a lease that cannot be read: held by somebody, by a later version perhaps. */
-const unreadable: Holder = { incarnation: "unreadable", host: "", pid: 0 }
 
 export const leaseKey = (bucket: Bucket, nodeId: Id, incarnation: Incarnation) => {
   let revision: number | undefined
@@ -42,11 +40,12 @@ export const leaseKey = (bucket: Bucket, nodeId: Id, incarnation: Incarnation) =
       created = true
       return undefined
     }
-    const holder = Option.match(decodeNodeLease(entry.value), {
-      onNone: () => unreadable,
-      onSome: (lease): Holder => ({ incarnation: lease.inc, host: lease.host, pid: lease.pid })
-    })
-    if (holder.incarnation !== incarnation) return { _tag: "Foreign", revision: entry.revision, holder }
+    const lease = Option.getOrUndefined(decodeNodeLease(entry.value))
+    if (lease === undefined) return { _tag: "Unreadable", revision: entry.revision }
+    if (lease.inc !== incarnation) {
+      const holder = { incarnation: lease.inc, host: lease.host, pid: lease.pid }
+      return { _tag: "Foreign", revision: entry.revision, holder }
+    }
     revision = entry.revision
     return undefined
   })
@@ -71,11 +70,18 @@ export const leaseKey = (bucket: Bucket, nodeId: Id, incarnation: Incarnation) =
     return outcome
   })
 
+  /** The next write replaces what has this revision, whatever it is. */
+  const replace = (found: number) =>
+    Effect.sync(() => {
+      revision = found
+      created = true
+    })
+
   /** Removes the key if this incarnation holds it, whatever is known of it here: an earlier write may have been cut short. */
   const remove = Effect.gen(function* () {
     const foreign = yield* readBack
     if (foreign === undefined && revision !== undefined) yield* bucket.remove(nodeId, revision)
   })
 
-  return { write, remove }
+  return { write, replace, remove }
 }
