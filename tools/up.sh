@@ -37,10 +37,10 @@ sh tools/packages.sh nats-server=nats-server ffmpeg=ffmpeg python3=python3 chrom
 
 # The stamp is written last and says what was installed.
 stamp=node_modules/.ebb-installed
-wanted="pnpm $pnpm on $(uname -sm), $(cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/package.json test/package.json | sha256sum)"
+wanted="pnpm $pnpm on $(uname -sm), $(cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/package.json test/package.json test/bench/package.json | sha256sum)"
 installed() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] || return
-  for folder in . packages/* test; do
+  for folder in . packages/* test test/bench; do
     [ -d "$folder/node_modules" ] || return
   done
 }
@@ -49,7 +49,7 @@ installing=node_modules/.ebb-installing
 if ! installed; then
   if [ -e "$installing" ]; then
     say "the last installation was cut off: beginning again with an empty node_modules"
-    rm -rf packages/*/node_modules test/node_modules node_modules
+    rm -rf packages/*/node_modules test/node_modules test/bench/node_modules node_modules
   fi
   mkdir -p node_modules
   rm -f "$stamp"

@@ -154,12 +154,12 @@ const up = () => start(path.join(checkout(), "tools/up.sh"))
 
 /** A pnpm that makes of node_modules what set-up looks for. */
 const install = () =>
-  `mkdir -p node_modules/.bin packages/media/node_modules test/node_modules
+  `mkdir -p node_modules/.bin packages/media/node_modules test/node_modules test/bench/node_modules
    ln -sf "${process.execPath}" node_modules/.bin/node`
 
 const makeCheckout = async (): Promise<void> => {
   await cp(tools, path.join(checkout(), "tools"), { recursive: true })
-  for (const at of [".", "packages/media", "test"]) {
+  for (const at of [".", "packages/media", "test", "test/bench"]) {
     await mkdir(path.join(checkout(), at), { recursive: true })
     await writeFile(path.join(checkout(), at, "package.json"), `{ "type": "module" }`)
   }

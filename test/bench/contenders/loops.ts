@@ -1,0 +1,134 @@
+/** The loops that are measured, once for promises and once for Effect: each contender is driven in its own idiom. */
+import * as Effect from "effect/Effect"
+import type { Figures, Task } from "../Task.ts"
+import { median } from "../statistics.ts"
+
+type Ask = Extract<Task, { name: "ask" }>
+type Tell = Extract<Task, { name: "tell" }>
+
+const asked = (beganMs: number, tookMs: Array<number>): Figures => ({
+  perSecond: (tookMs.length / (performance.now() - beganMs)) * 1000,
+  medianUs: median(tookMs) * 1000
+})
+
+export const askWithPromises = async (
+  { forMs, inFlight }: Ask,
+  ask: (by: number) => Promise<unknown>
+): Promise<Figures> => {
+  const beganMs = performance.now()
+  const tookMs: Array<number> = []
+  const asker = async () => {
+    for (let now = beganMs; now < beganMs + forMs;) {
+      await ask(1)
+      const then = now
+      now = performance.now()
+      tookMs.push(now - then)
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight }, asker))
+  return asked(beganMs, tookMs)
+}
+
+export const askWithEffect = <E, R>(
+  { forMs, inFlight }: Ask,
+  ask: (by: number) => Effect.Effect<unknown, E, R>
+): Effect.Effect<Figures, E, R> =>
+  Effect.gen(function* () {
+    const beganMs = performance.now()
+    const tookMs: Array<number> = []
+    const asker = Effect.gen(function* () {
+      for (let now = beganMs; now < beganMs + forMs;) {
+        yield* ask(1)
+        const then = now
+        now = performance.now()
+        tookMs.push(now - then)
+      }
+    })
+    yield* Effect.all(
+      Array.from({ length: inFlight }, () => asker),
+      { concurrency: "unbounded", discard: true }
+    )
+    return asked(beganMs, tookMs)
+  })
+
+/** What an actor of the benchmark does: it adds, and answers with the sum. */
+export interface Adder {
+  readonly add: (by: number) => number
+}
+
+export const newAdder = (): Adder => {
+  let total = 0
+  return { add: (by) => (total += by) }
+}
+
+/** How many are sent before the sender waits. Less than any mailbox holds. */
+const batch = 256
+
+/** Adds, and tells who waits for a sum. */
+export class Handled implements Adder {
+  #count = 0
+  #awaited = Number.POSITIVE_INFINITY
+  #reached: () => void = () => {}
+
+  add(by: number): number {
+    this.#count += by
+    if (this.#count >= this.#awaited) {
+      this.#awaited = Number.POSITIVE_INFINITY
+      this.#reached()
+    }
+    return this.#count
+  }
+
+  get count() {
+    return this.#count
+  }
+
+  /** Calls back when there are so many, at once when there are. One waiter at a time. */
+  when(count: number, reached: () => void): void {
+    if (this.#count >= count) return reached()
+    this.#awaited = count
+    this.#reached = reached
+  }
+}
+
+export const tellWithPromises = async (
+  { forMs }: Tell,
+  handled: Handled,
+  tell: (by: number) => void
+): Promise<Figures> => {
+  const before = handled.count
+  const beganMs = performance.now()
+  while (performance.now() < beganMs + forMs) {
+    const awaited = handled.count + batch
+    for (let sent = 0; sent < batch; sent++) tell(1)
+    await new Promise<void>((resolve) => handled.when(awaited, resolve))
+  }
+  return { perSecond: ((handled.count - before) / (performance.now() - beganMs)) * 1000 }
+}
+
+export const tellWithEffect = <E, R>(
+  { forMs }: Tell,
+  handled: Handled,
+  tell: (by: number) => Effect.Effect<unknown, E, R>
+): Effect.Effect<Figures, E, R> =>
+  Effect.gen(function* () {
+    const before = handled.count
+    const beganMs = performance.now()
+    while (performance.now() < beganMs + forMs) {
+      const awaited = handled.count + batch
+      for (let sent = 0; sent < batch; sent++) yield* tell(1)
+      if (handled.count < awaited) {
+        yield* Effect.callback<void>((resume) => handled.when(awaited, () => resume(Effect.void)))
+      }
+    }
+    return { perSecond: ((handled.count - before) / (performance.now() - beganMs)) * 1000 }
+  })
+
+/** The heap after everything that can go has gone. */
+export const heapBytes = async (): Promise<number> => {
+  for (let times = 0; times < 3; times++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    globalThis.gc?.()
+  }
+  return process.memoryUsage().heapUsed
+}
