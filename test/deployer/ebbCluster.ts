@@ -108,9 +108,10 @@ export const stateFolder = Effect.fnUntraced(function* (
 })
 
 export const ebbCluster = Effect.fnUntraced(function* (
-  nodes: number
+  nodes: number,
+  commands: Readonly<Record<string, ReadonlyArray<string>>> = {}
 ): Effect.fn.Return<EbbCluster, never, Scope.Scope> {
-  const folder = yield* stateFolder({ v1: nodeCommand, v2: nodeCommand })
+  const folder = yield* stateFolder({ v1: nodeCommand, v2: nodeCommand, ...commands })
   const state = ["--state", folder, "--json"]
   const upAgain = Effect.gen(function* () {
     const up = yield* ebb("up", ...state, "--nodes", String(nodes), "--version", "v1")

@@ -233,14 +233,18 @@ export class RolloutLogUnreadable extends Schema.TaggedError<RolloutLogUnreadabl
   }
 }
 
-/** Safe to retry, once it runs: the cluster's nats-server does not answer. */
+/** Safe to retry, once it answers: the cluster's nats-server has no process, or one (`pid`) that does not answer. */
 export class ClusterDown extends Schema.TaggedError<ClusterDown>()("ClusterDown", {
   folder: Schema.String,
-  problem: Schema.String
+  problem: Schema.String,
+  pid: Schema.optionalKey(Schema.Int),
+  log: Schema.optionalKey(Schema.String)
 }) {
   readonly retry = "safe"
   override get message() {
-    return `the cluster in ${this.folder} is not running (${this.problem}): start it with \`ebb up\``
+    return this.pid === undefined
+      ? `the cluster in ${this.folder} is not running (${this.problem}): start it with \`ebb up\``
+      : `the nats-server of the cluster in ${this.folder} lives, as process ${this.pid}, and cannot be used (${this.problem}): if it is stopped, \`kill -CONT ${this.pid}\` lets it go on. Its log is ${this.log}`
   }
 }
 

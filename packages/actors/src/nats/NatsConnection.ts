@@ -85,7 +85,7 @@ const reasonOf = (cause: unknown): string => {
   if (code === "CONNECTION_REFUSED") return "nothing listens there; is nats-server running?"
   if (code === "AUTHORIZATION_VIOLATION") return "it refuses these credentials; check user and password"
   if (code === "TIMEOUT" || code === "CONNECTION_TIMEOUT")
-    return `no answer in ${dialMs} ms; is this a nats-server?`
+    return `no answer in ${dialMs} ms; is it a nats-server, and not stopped?`
   return cause instanceof Error && cause.message !== "" ? cause.message : "the connection was closed"
 }
 
@@ -95,9 +95,17 @@ const make = Effect.fnUntraced(function* (
   // A dial is not interrupted, only the wait between two: its client would live on with nobody to close it.
   const acquire = Effect.acquireRelease(dial(options), (client) => Effect.promise(() => client.close()))
   const client = yield* options.firstConnect === "wait"
-    ? acquire.pipe(
-        Effect.tapError((error) => Effect.logWarning(`${error.message}; trying on`)),
-        Effect.retry(Schedule.spaced("1 second"))
+    ? Effect.retry(
+        acquire,
+        Schedule.spaced("1 second").pipe(
+          Schedule.setInputType<NatsUnavailable>(),
+          // After the 1st, 2nd, 4th, 8th … try.
+          Schedule.tap(({ attempt, input }) =>
+            Number.isInteger(Math.log2(attempt))
+              ? Effect.logWarning(`${input.message}; trying on`)
+              : Effect.void
+          )
+        )
       )
     : acquire
 

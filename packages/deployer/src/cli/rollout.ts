@@ -23,6 +23,7 @@ import {
   type RolloutEnd,
   type RolloutRequest
 } from "../Deployer.ts"
+import { logFile } from "../internal/detachedProcess.ts"
 import { acquireLock } from "../internal/folderLock.ts"
 import { layerLocal } from "../orchestrators/local.ts"
 import { isOpen } from "../Rollout.ts"
@@ -70,7 +71,7 @@ export const rollout = Command.make(
         yield* claimRollout(cluster)
         const end = yield* run(cluster, asked)
         const output = yield* Output
-        const { json, text } = resultOf(end)
+        const { json, text } = resultOf(end, (instance) => logFile(path.join(cluster.instances, instance)))
         yield* output.result(json, text)
         if (end._tag === "Stopped") return yield* new Ended({ code: exitCodes.stopped })
       })

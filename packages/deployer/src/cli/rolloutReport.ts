@@ -112,7 +112,7 @@ const toDo = ({ instance, reason }: RolloutFailure, to: string): string => {
   const again = `\`ebb rollout --to ${to}\``
   switch (reason) {
     case "NotServing":
-      return `look into the log of ${instance}; then ${again} tries it anew, and any other version may be rolled out instead`
+      return `look into its log; then ${again} tries it anew, and any other version may be rolled out instead`
     case "NotAcknowledged":
       return `look at ${instance} (\`ebb nodes\`); ${again} waits for it again, and with --force kill it is ended`
     case "Ended":
@@ -122,7 +122,8 @@ const toDo = ({ instance, reason }: RolloutFailure, to: string): string => {
   }
 }
 
-export const resultOf = (end: RolloutEnd) => {
+/** `logOf`: where an instance's output is. */
+export const resultOf = (end: RolloutEnd, logOf: (instance: string) => string) => {
   if (end._tag === "Unchanged") {
     const { nodes, to } = end
     return {
@@ -138,6 +139,7 @@ export const resultOf = (end: RolloutEnd) => {
     }
   }
   const { failure, left } = end
+  const log = logOf(failure.instance)
   const todo = toDo(failure, to)
   const recordings =
     failure.recordings.length === 0
@@ -152,8 +154,9 @@ export const resultOf = (end: RolloutEnd) => {
       of: old.length,
       left,
       failure,
+      log,
       todo
     },
-    text: `rollout ${rollout} stopped: ${failure.instance}: ${failure.detail}${recordings}\n  not replaced: ${left.join(", ") || "none"}\n  to do: ${todo}`
+    text: `rollout ${rollout} stopped: ${failure.instance}: ${failure.detail}${recordings}\n  its log: ${log}\n  not replaced: ${left.join(", ") || "none"}\n  to do: ${todo}`
   }
 }

@@ -4,7 +4,7 @@ import { makeControlClient } from "@ebb/media/protocol"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ClusterMismatch, ClusterDown } from "../DeployError.ts"
-import { natsEndpoint } from "../cluster/embeddedNats.ts"
+import { natsEndpoint, natsProcess } from "../cluster/embeddedNats.ts"
 import type { NatsRole } from "../cluster/natsEndpoint.ts"
 import { type Cluster, defaultCluster, openCluster, stateFolder } from "../cluster/state.ts"
 import { root } from "./root.ts"
@@ -35,7 +35,11 @@ export const connection = Effect.fnUntraced(function* (cluster: Cluster, role: N
     inboxPrefix: `${endpoint.inboxPrefix}.${name}`
   }).pipe(
     Layer.catchTag("NatsUnavailable", ({ reason }) =>
-      Layer.effectContext(Effect.fail(new ClusterDown({ folder: cluster.folder, problem: reason })))
+      Layer.effectContext(
+        Effect.flatMap(natsProcess(cluster), (server) =>
+          Effect.fail(new ClusterDown({ folder: cluster.folder, problem: reason, ...server }))
+        )
+      )
     )
   )
 })

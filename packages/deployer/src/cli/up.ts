@@ -176,8 +176,17 @@ const keepNats = Effect.fnUntraced(function* (
       "nats-server has ended: starting it again. Calls go on meanwhile"
     )
     server = yield* startNats(cluster).pipe(
-      Effect.tapError((error) => output.line({ type: "NatsFailed", problem: error.message }, error.message)),
-      Effect.retry({ schedule: Schedule.spaced("1 second") })
+      Effect.retry(
+        Schedule.spaced("1 second").pipe(
+          Schedule.setInputType<{ readonly message: string }>(),
+          // After the 1st, 2nd, 4th, 8th … try.
+          Schedule.tap(({ attempt, input: { message } }) =>
+            Number.isInteger(Math.log2(attempt))
+              ? output.line({ type: "NatsFailed", problem: message }, message)
+              : Effect.void
+          )
+        )
+      )
     )
     onStarted(server)
     yield* output.line(

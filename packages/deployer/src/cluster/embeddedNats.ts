@@ -81,6 +81,14 @@ export const natsEndpoint = Effect.fnUntraced(function* (
   }
 })
 
+/** The server's process, while it lives, whether or not it answers. */
+export const natsProcess = (cluster: Cluster) =>
+  Effect.gen(function* () {
+    const folder = runFolder(cluster, yield* latestRun(cluster))
+    const state = yield* observe(folder)
+    return state._tag === "Running" ? { pid: state.pid, log: logFile(folder) } : {}
+  }).pipe(Effect.orElseSucceed(() => ({})))
+
 const readyTimeout = "15 seconds"
 const stopTimeout = "10 seconds"
 const portAttempts = 5
@@ -191,11 +199,16 @@ const awaitReady = (folder: string, config: { readonly serverName: string; reado
     Effect.timeoutOrElse({
       duration: readyTimeout,
       orElse: () =>
-        Effect.fail(
-          new NatsServerFailed({
-            problem: `was not ready on port ${config.port} after ${readyTimeout}`,
-            log: logFile(folder)
-          })
+        Effect.flatMap(observe(folder), (state) =>
+          Effect.fail(
+            new NatsServerFailed({
+              problem:
+                state._tag === "Running"
+                  ? `lives, as process ${state.pid}, and does not answer on port ${config.port}, not after ${readyTimeout}: is it stopped?`
+                  : `was not ready on port ${config.port} after ${readyTimeout}`,
+              log: logFile(folder)
+            })
+          )
         )
     })
   )

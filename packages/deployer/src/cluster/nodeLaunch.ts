@@ -5,6 +5,7 @@
 import { fileURLToPath } from "node:url"
 import * as Redacted from "effect/Redacted"
 import type { StartRequest } from "../Orchestrator.ts"
+import { defaultLimits } from "../RolloutDecision.ts"
 import type { NatsEndpoint } from "./natsEndpoint.ts"
 import type { Cluster } from "./state.ts"
 
@@ -31,7 +32,9 @@ export const nodeLaunch =
       ...nodeEnvironment(cluster, endpoint, instance),
       EBB_NODE_ID: instance,
       EBB_RELEASE: version,
-      EBB_DATA_DIR: cluster.dataDir
+      EBB_DATA_DIR: cluster.dataDir,
+      // As long as whoever starts it waits for it.
+      EBB_NATS_WAIT: String(defaultLimits.servingMs / 1000)
     }
   })
 

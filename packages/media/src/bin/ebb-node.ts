@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import { parseArgs } from "node:util"
 import { drainOnSignals } from "../drainOnSignals.ts"
 import type { MediaNodeOptions, RunningNode } from "../MediaNodeProcess.ts"
@@ -25,6 +26,7 @@ Each option may be given by its environment variable instead.
   --nats-user USER                                                EBB_NATS_USER
                           password: only by                       EBB_NATS_PASSWORD
   --nats-inbox PREFIX     where answers to it arrive              EBB_NATS_INBOX
+  --nats-wait S           for it, at the start (default: 0)       EBB_NATS_WAIT
   --data-dir DIR          journals (default: ./ebb-data)          EBB_DATA_DIR
   --store-dir DIR         results (default: DATA_DIR/results)     EBB_STORE_DIR
   --keep-journals H       after the result (default: 24 hours)    EBB_KEEP_JOURNALS
@@ -59,6 +61,7 @@ const parse = () => {
         nats: text,
         "nats-user": text,
         "nats-inbox": text,
+        "nats-wait": text,
         "data-dir": text,
         "store-dir": text,
         "keep-journals": text,
@@ -147,13 +150,44 @@ const options = (): MediaNodeOptions => {
   }
 }
 
+const natsWaitMs = seconds("--nats-wait", given(flags["nats-wait"], "EBB_NATS_WAIT")) ?? 0
+
+/** NATS is away, or its process is stopped: that may pass. A start that failed has left nothing behind, so it is made again. */
+const isNatsAway = (error: { readonly _tag: string }) =>
+  error._tag === "NatsUnavailable" || error._tag === "RegistryUnavailable"
+
 const program = Effect.gen(function* () {
   // Signals first: the cluster may use the node before this program hears that it is up.
   const starting = yield* Deferred.make<RunningNode>()
+  let isToEnd = false
   yield* drainOnSignals({
-    drain: (call) => Effect.flatMap(Deferred.await(starting), (node) => node.drain(call))
+    drain: (call) =>
+      Effect.suspend(() => {
+        isToEnd = true
+        return Effect.flatMap(Deferred.await(starting), (node) => node.drain(call))
+      })
   })
-  const node = yield* startMediaNode(options())
+  const again = Schedule.spaced("1 second").pipe(
+    Schedule.upTo({ duration: natsWaitMs }),
+    Schedule.setInputType<{ readonly message: string }>(),
+    // After the 1st, 2nd, 4th, 8th … try.
+    Schedule.tap(({ attempt, input }) =>
+      Number.isInteger(Math.log2(attempt))
+        ? Effect.logWarning(`waiting for NATS, at most ${natsWaitMs / 1000} s: ${input.message}`)
+        : Effect.void
+    )
+  )
+  const node = yield* startMediaNode(options()).pipe(
+    Effect.retry({ schedule: again, while: (error) => natsWaitMs > 0 && isNatsAway(error) && !isToEnd }),
+    Effect.catchIf(
+      (error) => isNatsAway(error) && isToEnd,
+      () => Effect.undefined
+    )
+  )
+  if (node === undefined) {
+    yield* Effect.logInfo("ends as it was told to: NATS had not answered, and nothing was served")
+    return 0
+  }
   yield* Deferred.succeed(starting, node)
   yield* Effect.logInfo(`node '${node.nodeId}' serves (incarnation ${node.incarnation}, pid ${process.pid})`)
   const end = yield* node.ended
