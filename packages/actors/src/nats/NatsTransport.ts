@@ -136,8 +136,10 @@ const transportError = (cause: unknown, subject: string): TransportError => {
 }
 
 // An answer goes with this process's rights wherever the asker says: to an inbox, and nowhere else. A reply subject of `$KV.…` would
-// let a client write what it may not. Every client's inboxes begin like this, with a prefix of its own or without.
-const isInbox = (subject: string): boolean => subject.startsWith("_INBOX.") || subject.startsWith("_INBOX_")
+// let a client write what it may not. Every client's inboxes begin like this, with a prefix of its own or without; `_R_.` is what
+// the server makes of the inbox of another account, and no client may choose it.
+const isInbox = (subject: string): boolean =>
+  subject.startsWith("_INBOX.") || subject.startsWith("_INBOX_") || subject.startsWith("_R_.")
 
 // Not a fiber: it must not keep the process alive, and no other clock may drive it.
 function every(ms: number, run: () => void): () => void {

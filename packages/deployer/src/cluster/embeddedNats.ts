@@ -38,7 +38,7 @@ import { createFileOnce, ensureFolder, readJsonFile, replaceFile } from "../inte
 import type { InstanceEnd } from "../Orchestrator.ts"
 import { renderNatsConfig } from "./natsConfig.ts"
 import type { NatsEndpoint, NatsRole } from "./natsEndpoint.ts"
-import { inboxPrefix } from "./natsEndpoint.ts"
+import { inboxPrefix, natsRoles } from "./natsEndpoint.ts"
 import type { ClaimedCluster, Cluster } from "./state.ts"
 
 export interface NatsServer {
@@ -55,7 +55,8 @@ export interface NatsServer {
 const Credentials = Schema.Struct({
   /** In the server's name, so that whoever answers on the port can be told from a stranger. */
   serverId: Schema.String,
-  passwords: Schema.Struct({ node: Schema.String, deployer: Schema.String, control: Schema.String })
+  /** By role; one that an older release did not know is added when the server is next started. */
+  passwords: Schema.Record(Schema.String, Schema.String)
 })
 const readCredentials = readJsonFile(Credentials)
 const readPort = readJsonFile(Schema.Struct({ port: Schema.Int }))
@@ -73,10 +74,17 @@ export const natsEndpoint = Effect.fnUntraced(function* (
   if (Option.isNone(credentials) || Option.isNone(endpoint)) {
     return yield* new ClusterNotFound({ folder: cluster.folder })
   }
+  const password = credentials.value.passwords[role]
+  if (password === undefined) {
+    return yield* new StateUnreadable({
+      path: inNats(cluster, "credentials.json"),
+      problem: `its nats-server was started by a release without the role '${role}'; stop \`ebb up\` and start it again`
+    })
+  }
   return {
     servers: [`127.0.0.1:${endpoint.value.port}`],
     user: role,
-    password: Redacted.make(credentials.value.passwords[role]),
+    password: Redacted.make(password),
     inboxPrefix: inboxPrefix(role)
   }
 })
@@ -99,11 +107,11 @@ const storeLocked = 75
 export const startNats = Effect.fnUntraced(function* (cluster: ClaimedCluster, program = "nats-server") {
   yield* bootId
   yield* ensureFolder(inNats(cluster, "runs"))
-  const credentials = yield* ensureCredentials(cluster)
   const latest = yield* latestRun(cluster)
   const state = latest === 0 ? undefined : yield* observe(runFolder(cluster, latest))
   // `Starting`: its starter was killed on the way. Launching once more in the same folder is harmless, and decides it.
   const firstRun = state?._tag === "Running" || state?._tag === "Starting" ? latest : latest + 1
+  const credentials = yield* ensureCredentials(cluster, firstRun > latest)
   const before = yield* readPort(inNats(cluster, "endpoint.json"))
   let port = Option.isSome(before) ? before.value.port : yield* freePort
   if (firstRun > latest && !(yield* isFree(port))) port = yield* movedPort(port)
@@ -133,15 +141,22 @@ const movedPort = Effect.fnUntraced(function* (port: number) {
   return next
 })
 
-const ensureCredentials = Effect.fnUntraced(function* (cluster: Cluster) {
+/** A server that runs knows the users it was started with: only for a new one are those added that an older release did not know. */
+const ensureCredentials = Effect.fnUntraced(function* (cluster: Cluster, isNewServer: boolean) {
   const file = inNats(cluster, "credentials.json")
-  const secret = () => randomBytes(32).toString("base64url")
-  const fresh: typeof Credentials.Type = {
+  const before = Option.getOrElse(yield* readCredentials(file), () => ({
     serverId: randomBytes(9).toString("base64url"),
-    passwords: { node: secret(), deployer: secret(), control: secret() }
+    passwords: {}
+  }))
+  const missing = natsRoles.filter((role) => !Object.hasOwn(before.passwords, role))
+  if (missing.length === 0 || !isNewServer) return before
+  const fresh = missing.map((role) => [role, randomBytes(32).toString("base64url")])
+  const credentials: typeof Credentials.Type = {
+    ...before,
+    passwords: { ...before.passwords, ...Object.fromEntries(fresh) }
   }
-  yield* createFileOnce(file, JSON.stringify(fresh))
-  return Option.getOrElse(yield* readCredentials(file), () => fresh)
+  yield* replaceFile(file, JSON.stringify(credentials))
+  return credentials
 })
 
 const runFolder = (cluster: Cluster, run: number) => inNats(cluster, "runs", String(run))

@@ -1,8 +1,9 @@
 /**
- * The embedded nats-server's configuration: one account, one user per role, and what each may publish and subscribe.
+ * The embedded nats-server's configuration: one account, one user per role, and what each may publish and subscribe. docs/nats.md says the
+ * same for somebody's own nats-server; a test drives both.
  *
- * Control clients reach control commands and their own inbox, nothing else. Between nodes, and from the deployer to
- * nodes, the roles are the line drawn: within one role all trust each other. Subjects are those of `Address.subjects`.
+ * A client reaches the control commands of its role and its own inbox, nothing else. Within one role all trust each other, and whoever
+ * knows another's inbox to the letter can have an answer sent there: inboxes are random. Subjects are those of `Address.subjects`.
  */
 import type { NatsRole } from "./natsEndpoint.ts"
 import { inboxPrefix, natsRoles } from "./natsEndpoint.ts"
@@ -12,37 +13,79 @@ export interface NatsConfig {
   readonly serverName: string
   readonly port: number
   readonly storeFolder: string
-  readonly passwords: Readonly<Record<NatsRole, string>>
+  /** By role. A role without a password has no user. */
+  readonly passwords: Readonly<Record<string, string>>
 }
 
 interface Permissions {
-  readonly publish: ReadonlyArray<string>
-  readonly subscribe: ReadonlyArray<string>
+  readonly publish: { readonly allow: ReadonlyArray<string>; readonly deny?: ReadonlyArray<string> }
+  readonly subscribe: { readonly allow: ReadonlyArray<string> }
   /** May answer a request once, to whatever inbox it named, for two minutes: the server's own meaning of `true`. */
   readonly allow_responses?: true
 }
 
-/** JetStream: requests, acknowledgements and flow control. What it answers comes to the asker's inbox. */
-const jetStream = ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>"]
+/**
+ * JetStream: streams and consumers are made, read and asked about, and never removed, emptied or changed. What it answers comes to
+ * the asker's inbox.
+ */
+const jetStream = [
+  "$JS.API.INFO",
+  "$JS.API.STREAM.NAMES",
+  "$JS.API.STREAM.LIST",
+  "$JS.API.STREAM.INFO.*",
+  "$JS.API.STREAM.CREATE.*",
+  "$JS.API.STREAM.MSG.GET.*",
+  "$JS.API.CONSUMER.>",
+  "$JS.ACK.>",
+  "$JS.FC.>"
+]
+
+/** A node writes leases, directory and receipts, and clears the marks of what it removed. */
+const registry = ["$KV.>", "$JS.API.STREAM.MSG.DELETE.*"]
 
 const permissions = (cluster: string): Record<NatsRole, Permissions> => {
   const root = `ebb.v1.${cluster}`
-  const peers = [`${inboxPrefix("node")}.>`, `${inboxPrefix("deployer")}.>`]
+  const inbox = (role: NatsRole) => `${inboxPrefix(role)}.>`
+  // Answers that are more than one, or later than two minutes: between nodes and the deployer only.
+  const peers = [inbox("node"), inbox("deployer")]
+  /** Asks every node of itself: `nats micro`. */
+  const discovery = "$SRV.>"
+  const client = (role: NatsRole, ...publish: ReadonlyArray<string>): Permissions => ({
+    publish: { allow: publish },
+    subscribe: { allow: [inbox(role)] }
+  })
   return {
     node: {
-      publish: [`${root}.>`, ...jetStream, ...peers],
-      subscribe: [`${root}.>`, `${inboxPrefix("node")}.>`],
+      publish: {
+        allow: [`${root}.>`, ...jetStream, ...registry, ...peers],
+        deny: [`${root}.rollout.>`]
+      },
+      subscribe: { allow: [`${root}.>`, discovery, inbox("node")] },
       allow_responses: true
     },
     deployer: {
-      publish: [`${root}.ctl.>`, `${root}.sys.>`, `${root}.a.>`, `${root}.rollout.>`, ...jetStream, ...peers],
-      subscribe: [`${root}.a.>`, `${root}.sys.>`, `${inboxPrefix("deployer")}.>`],
+      publish: {
+        allow: [
+          ...["ctl", "sys", "a", "rollout"].map((role) => `${root}.${role}.>`),
+          discovery,
+          ...jetStream,
+          ...peers
+        ]
+      },
+      subscribe: { allow: [`${root}.a.>`, `${root}.sys.>`, inbox("deployer")] },
       allow_responses: true
     },
-    control: {
-      publish: [`${root}.ctl.>`],
-      subscribe: [`${inboxPrefix("control")}.>`]
-    }
+    operator: client("operator", `${root}.ctl.>`, discovery),
+    control: client(
+      "control",
+      ...["room", "producer", "consumer", "recording"].map((what) => `${root}.ctl.${what}.*`),
+      ...["list", "status"].map((look) => `${root}.ctl.node.${look}`)
+    ),
+    observer: client(
+      "observer",
+      ...["get", "list", "status"].map((look) => `${root}.ctl.*.${look}`),
+      discovery
+    )
   }
 }
 
@@ -67,11 +110,10 @@ export const renderNatsConfig = (config: NatsConfig): string => {
       write_deadline: "10s",
       authorization: {
         timeout: 5,
-        users: natsRoles.map((role) => ({
-          user: role,
-          password: config.passwords[role],
-          permissions: allowed[role]
-        }))
+        users: natsRoles.flatMap((role) => {
+          const password = config.passwords[role]
+          return password === undefined ? [] : [{ user: role, password, permissions: allowed[role] }]
+        })
       }
     },
     undefined,

@@ -1,12 +1,17 @@
 /**
  * How a process of a given role reaches its cluster's NATS: servers, user, password, inbox prefix.
  *
- * Three roles, one NATS user each, so that permissions can tell them apart: nodes, the deployer, and control clients of
- * any language. A password is `Redacted`: it shows in no log and no error.
+ * One NATS user per role, so that permissions can tell them apart. A password is `Redacted`: it shows in no log and no error.
  */
 import type * as Redacted from "effect/Redacted"
 
-export const natsRoles = ["node", "deployer", "control"] as const
+/**
+ * - `node`, `deployer`: the cluster itself.
+ * - `operator`: people and tools that look after nodes: every control command.
+ * - `control`: backends of any language: rooms, producers, consumers and recordings, and a look at the nodes.
+ * - `observer`: dashboards: what changes nothing.
+ */
+export const natsRoles = ["node", "deployer", "operator", "control", "observer"] as const
 export type NatsRole = (typeof natsRoles)[number]
 
 export interface NatsEndpoint {
