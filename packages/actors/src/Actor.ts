@@ -8,7 +8,7 @@ import type { ActorCrashed, AlreadySpawned, NodeDraining } from "./ActorError.ts
 import type { ActorRef } from "./ActorRef.ts"
 import type { Address, Epoch, Id } from "./Address.ts"
 import type { DrainDeadlines, DrainOutcome, DrainRequest } from "./Drain.ts"
-import type { Holds, Terminated } from "./internal/cell.ts"
+import type { Holds, OnCrash, Terminated } from "./internal/cell.ts"
 import type { AnyMessage, Handlers, HandlersEnv, Protocol } from "./internal/rpcSeam.ts"
 import type { Cause, NodeState, StateChange } from "./NodeState.ts"
 
@@ -37,6 +37,13 @@ export interface SpawnOptions {
   readonly capacity?: number
   /** Milliseconds a running handler may go on after a stop. Default 5000. */
   readonly stopGraceMs?: number
+  /**
+   * Milliseconds for a handler that was interrupted, and then for each finalizer of the actor's scope, when it ends. What takes longer is
+   * logged and left behind. Default 30,000.
+   */
+  readonly finalizerMs?: number
+  /** Default: it stops. */
+  readonly onCrash?: OnCrash
   /** For drains that bring no deadlines of their own. Default: none, a drain lasts as long as the longest child. */
   readonly deadlines?: DrainDeadlines
 }

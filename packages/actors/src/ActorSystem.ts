@@ -21,10 +21,11 @@ import type { CellHost, StateListener, Terminated } from "./internal/cell.ts"
 import { Cell, nameOf } from "./internal/cell.ts"
 import type { SystemMessage } from "./internal/inbound.ts"
 import { handleSystem, serveInbound } from "./internal/inbound.ts"
+import type { AnyHandlers } from "./internal/lane.ts"
 import { localRef } from "./internal/localRef.ts"
 import type { Far } from "./internal/remoteRef.ts"
 import { askFar, remoteRef } from "./internal/remoteRef.ts"
-import type { AnyHandler, AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
+import type { AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
 import { defaultCapacity } from "./Mailbox.ts"
 import { SystemProtocol } from "./SystemProtocol.ts"
 import { Transport } from "./Transport.ts"
@@ -100,7 +101,13 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
   const names = subjects(options.cluster)
   const host: CellHost = { context, deadLetters: new DeadLetters(), cells: new Map() }
   let isDead: (of: Incarnation) => Effect.Effect<boolean> = () => Effect.succeed(false)
-  const far: Far = { transport, from: incarnation, isDead: (of) => Effect.suspend(() => isDead(of)) }
+  let asked = 0
+  const far: Far = {
+    transport,
+    from: incarnation,
+    nextId: () => ++asked,
+    isDead: (of) => Effect.suspend(() => isDead(of))
+  }
 
   // One turn from the check of admission to the registration: no drain can come between.
   const spawnIn = <R extends AnyMessage, Args, E, Env>(
@@ -113,6 +120,8 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
       holds = "serving",
       prefer = false,
       stopGraceMs = 5000,
+      finalizerMs = 30_000,
+      onCrash = "stop",
       deadlines = {}
     }: SpawnOptions = {}
   ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>> =>
@@ -133,11 +142,14 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
           holds,
           capacity,
           stopGraceMs,
+          finalizerMs,
+          onCrash,
           deadlines
         })
         // The cell knows handlers by name only; their payloads are checked by the contract's codec, or by the caller's types.
-        type Start = Effect.Effect<Readonly<Record<string, AnyHandler>>, E, Env>
-        cell.start(definition.behaviour(selfOf(cell), args) as unknown as Start, services)
+        type Start = Effect.Effect<AnyHandlers, E, Env>
+        const self = selfOf(cell)
+        cell.start(() => definition.behaviour(self, args) as unknown as Start, services)
         const spawned: Spawned<R, E> = {
           ref: localRef(cell, definition.protocol),
           started: Deferred.await(cell.started) as Spawned<R, E>["started"],
@@ -164,7 +176,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     stop: (detail) => Effect.sync(() => cell.end("itself", detail)),
     watch: (ref, onEnd) => Effect.asVoid(Effect.forkIn(Effect.flatMap(ref.terminated, onEnd), cell.scope)),
     state: () => cell.drain.state,
-    onStateChange: (listener) => void cell.stateListeners.push(listener),
+    onStateChange: (listener) => void cell.selfListeners.push(listener),
     setAdmission: (to, cause) => cell.admit(to, cause),
     setControl: (to, cause) => cell.drain.move("control", to, cause),
     setEpoch: (epoch) => {

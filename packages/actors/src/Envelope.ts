@@ -3,8 +3,12 @@
  * compatible change is a new key. The target's kind, id and incarnation are in the subject, where NATS permissions see them.
  *
  * Request: `m` message tag, `p` payload, `d` milliseconds the asker still waits (absent: a tell), `e` epoch as [registry, revision],
- * `f` the sender's incarnation.
- * Reply: exactly one of `s` success, `f` the contract's own failure, `a` an error of the runtime (`AskError`).
+ * `f` the sender's incarnation, `i` the sender's number for it, `t` the sender's span as [trace id, span id, sampled], `c` how many items
+ * of a stream may be answered.
+ * Of a request before, by the same `f` and `i`, and without `m`: `c` asks for the next items of its stream (0: only that it be kept), `x`
+ * takes it back.
+ * Reply: exactly one of `s` success, `f` the contract's own failure, `a` an error of the runtime (`AskError`). Of a stream: `b` items,
+ * and `n` when there may be more; without `n` it has ended, by `f` or `a` if these are there.
  */
 import { Decoder, Encoder } from "@msgpack/msgpack"
 import * as Exit from "effect/Exit"
@@ -48,40 +52,111 @@ export interface Request {
   readonly remainingMs?: number | undefined
   readonly epoch?: Epoch | undefined
   readonly from?: Incarnation | undefined
+  /** Counts the sender's requests, so that it can speak of this one again. */
+  readonly id?: number | undefined
+  readonly trace?: TraceContext | undefined
+  /** Items of a stream that may come with the answer. */
+  readonly credit?: number | undefined
 }
 
-export const encodeRequest = (request: Request): Uint8Array =>
+/** W3C Trace Context: 32 and 16 hexadecimal digits. */
+export interface TraceContext {
+  readonly traceId: string
+  readonly spanId: string
+  readonly sampled: boolean
+}
+
+/** A word about a request before. */
+export interface FollowUp {
+  readonly from: Incarnation
+  readonly id: number
+  readonly remainingMs?: number | undefined
+  /** The next items of its stream, at most so many; undefined: it is taken back. */
+  readonly credit?: number | undefined
+}
+
+export const encodeRequest = ({
+  credit,
+  epoch,
+  from,
+  id,
+  payload,
+  remainingMs,
+  tag,
+  trace
+}: Request): Uint8Array =>
   pack({
-    m: request.tag,
-    p: request.payload,
-    d: request.remainingMs,
-    e: request.epoch && [request.epoch.registry, request.epoch.revision],
-    f: request.from
+    m: tag,
+    p: payload,
+    d: remainingMs,
+    e: epoch && [epoch.registry, epoch.revision],
+    f: from,
+    i: id,
+    t: trace && [trace.traceId, trace.spanId, trace.sampled],
+    c: credit
   })
 
-export const decodeRequest = (bytes: Uint8Array): Exit.Exit<Request, MalformedMessage> => {
+export const encodeFollowUp = ({ credit, from, id, remainingMs }: FollowUp): Uint8Array =>
+  pack({ f: from, i: id, d: remainingMs, ...(credit === undefined ? { x: true } : { c: credit }) })
+
+export const decodeRequest = (bytes: Uint8Array): Exit.Exit<Request | FollowUp, MalformedMessage> => {
   const map = unpack(bytes)
   if (Exit.isFailure(map)) return Exit.failCause(map.cause)
   const value = map.value
-  if (!Predicate.isObject(value) || !Predicate.hasProperty(value, "m") || typeof value.m !== "string") {
-    return malformed("a request is a map with a message tag 'm'")
-  }
-  const { d, e, f, m, p } = value as Record<string, unknown>
+  if (!Predicate.isObject(value)) return malformed("a request is a map")
+  const { c, d, e, f, i, m, p, t, x } = value as Record<string, unknown>
   if (d !== undefined && !(typeof d === "number" && Number.isFinite(d)))
     return malformed("'d' is milliseconds")
   if (f !== undefined && typeof f !== "string") return malformed("'f' is an incarnation")
+  if (i !== undefined && !isCount(i)) return malformed("'i' is a number that counts")
+  if (c !== undefined && !isCount(c)) return malformed("'c' is a number of items")
+  if (m === undefined) {
+    if (f === undefined || i === undefined || (c === undefined && x !== true)) {
+      return malformed("a request is a map with a message tag 'm', or with 'f', 'i' and one of 'c' and 'x'")
+    }
+    return Exit.succeed({ from: f, id: i, remainingMs: d, credit: x === true ? undefined : c })
+  }
+  if (typeof m !== "string") return malformed("a request is a map with a message tag 'm'")
   const epoch = decodeEpoch(e)
   if (epoch === null) return malformed("'e' is [registry, revision]")
-  return Exit.succeed({ tag: m as string, payload: p, remainingMs: d, epoch, from: f })
+  const trace = decodeTrace(t)
+  return Exit.succeed({ tag: m, payload: p, remainingMs: d, epoch, from: f, id: i, trace, credit: c })
+}
+
+const isCount = (value: unknown): value is number =>
+  typeof value === "number" && Number.isSafeInteger(value) && value >= 0
+
+// A trace that cannot be read is none: nobody's call fails for it.
+const decodeTrace = (value: unknown): TraceContext | undefined => {
+  if (!Array.isArray(value)) return undefined
+  const [traceId, spanId, sampled] = value as ReadonlyArray<unknown>
+  const isRead =
+    typeof traceId === "string" &&
+    typeof spanId === "string" &&
+    /^[0-9a-f]{32}$/.test(traceId) &&
+    /^[0-9a-f]{16}$/.test(spanId)
+  return isRead ? { traceId, spanId, sampled: sampled === true } : undefined
 }
 
 export type Reply =
   | { readonly _tag: "Success"; readonly value: unknown }
   | { readonly _tag: "Failure"; readonly error: unknown }
   | { readonly _tag: "Refused"; readonly error: AskError }
+  | {
+      readonly _tag: "Batch"
+      readonly items: ReadonlyArray<unknown>
+      /** Absent while there may be more; `Success` of nothing when that was all. */
+      readonly end?: Exclude<Reply, { readonly _tag: "Batch" }>
+    }
 
 export const encodeReply = (reply: Reply): Uint8Array => {
   switch (reply._tag) {
+    case "Batch": {
+      const { end, items } = reply
+      if (end?._tag === "Failure") return pack({ b: items, f: end.error })
+      if (end?._tag === "Refused") return pack({ b: items, a: encodeAskError(end.error) })
+      return pack(end === undefined ? { b: items, n: true } : { b: items })
+    }
     case "Success":
       return pack({ s: reply.value ?? null })
     case "Failure":
@@ -95,12 +170,24 @@ export const decodeReply = (bytes: Uint8Array): Exit.Exit<Reply, MalformedMessag
   const map = unpack(bytes)
   if (Exit.isFailure(map)) return Exit.failCause(map.cause)
   const value = map.value
+  if (Predicate.hasProperty(value, "b")) return decodeBatch(value.b, value)
   if (Predicate.hasProperty(value, "s")) return Exit.succeed({ _tag: "Success", value: value.s ?? undefined })
   if (Predicate.hasProperty(value, "f")) return Exit.succeed({ _tag: "Failure", error: value.f })
   if (Predicate.hasProperty(value, "a")) {
     return Exit.map(decodeAskError(value.a), (error): Reply => ({ _tag: "Refused", error }))
   }
   return malformed("a reply has one of 's', 'f', 'a'")
+}
+
+const decodeBatch = (items: unknown, value: {}): Exit.Exit<Reply, MalformedMessage> => {
+  if (!Array.isArray(items)) return malformed("'b' is a list of items")
+  if (Predicate.hasProperty(value, "n")) return Exit.succeed({ _tag: "Batch", items })
+  const ended = (end: Exclude<Reply, { readonly _tag: "Batch" }>): Reply => ({ _tag: "Batch", items, end })
+  if (Predicate.hasProperty(value, "f")) return Exit.succeed(ended({ _tag: "Failure", error: value.f }))
+  if (Predicate.hasProperty(value, "a")) {
+    return Exit.map(decodeAskError(value.a), (error) => ended({ _tag: "Refused", error }))
+  }
+  return Exit.succeed(ended({ _tag: "Success", value: undefined }))
 }
 
 const encodeAskError = Schema.encodeSync(AskError)

@@ -5,16 +5,27 @@
  * user handler waits. That is what "system before user" comes to when nothing has to wait.
  */
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
 import type { MalformedMessage } from "./ActorError.ts"
+import type { Incarnation } from "./Address.ts"
+import type { MessageCodec } from "./internal/rpcSeam.ts"
 
 export interface UserMessage {
-  readonly tag: string
+  readonly codec: MessageCodec
   /** The payload, decoded when it is taken: one that expired in the queue costs no decoding. */
   readonly payload: () => Exit.Exit<unknown, MalformedMessage>
   /** Monotonic milliseconds after which nobody waits for the answer; Infinity for none. */
   readonly deadline: number
   /** Called exactly once for an ask; undefined for a tell. */
   readonly reply: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined
+  /** The asker's span, here or far away. */
+  readonly span: Tracer.AnySpan | undefined
+  /** Of a message from elsewhere: its asker, and the asker's number for it, by which it may be taken back. */
+  readonly from?: Incarnation | undefined
+  readonly id?: number | undefined
+  /** While it is handled, when its contract lets it be interrupted. */
+  handling?: Fiber.Fiber<unknown, unknown>
 }
 
 export const defaultCapacity = 1024
@@ -42,20 +53,30 @@ export class Mailbox {
     return true
   }
 
-  take(): UserMessage | undefined {
+  /** The oldest message; it stays. */
+  peek(): UserMessage | undefined {
     while (this.#head < this.#items.length) {
       const message = this.#items[this.#head]
-      this.#items[this.#head++] = undefined
-      if (this.#head > 32 && this.#head * 2 > this.#items.length) {
-        this.#items = this.#items.slice(this.#head)
-        this.#head = 0
-      }
-      if (message !== undefined) {
-        this.#size--
-        return message
-      }
+      if (message !== undefined) return message
+      this.#head++
     }
     return undefined
+  }
+
+  take(): UserMessage | undefined {
+    const message = this.peek()
+    if (message === undefined) return undefined
+    this.#items[this.#head++] = undefined
+    this.#size--
+    if (this.#head > 32 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head)
+      this.#head = 0
+    }
+    return message
+  }
+
+  find(isMeant: (message: UserMessage) => boolean): UserMessage | undefined {
+    return this.#items.find((message) => message !== undefined && isMeant(message))
   }
 
   /** Takes a message out that still waits: its asker is gone. False when it is no longer here. */

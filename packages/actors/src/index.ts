@@ -25,17 +25,30 @@ export type { ActorSystemOptions, SystemRef } from "./ActorSystem.ts"
 export { ActorSystem, makeActorSystem } from "./ActorSystem.ts"
 export type { Address, Incarnation, Subjects } from "./Address.ts"
 export { Epoch, formatAddress, Id, isId, makeIncarnation, subjects, wireVersion } from "./Address.ts"
-export type { DropReason } from "./DeadLetters.ts"
+export type { DeadLetter, DropReason } from "./DeadLetters.ts"
 export { DeadLetters } from "./DeadLetters.ts"
 export type { DrainOutcome, DrainRequest } from "./Drain.ts"
 export { DrainDeadlines } from "./Drain.ts"
 export { maxFrameBytes, pack, unpack } from "./Envelope.ts"
 export type { MessageCodec, Protocol } from "./internal/rpcSeam.ts"
 export { codecOf } from "./internal/rpcSeam.ts"
-export type { EndedBy, Holds, Terminated } from "./internal/cell.ts"
-export type { AnyMessage, Failure, Handlers, Input, Payload, Success, Tag } from "./internal/rpcSeam.ts"
+export type { EndedBy, Holds, OnCrash, Terminated } from "./internal/cell.ts"
+export type {
+  AnyMessage,
+  AskTag,
+  Failure,
+  Handlers,
+  Input,
+  Item,
+  Payload,
+  StreamFailure,
+  StreamTag,
+  Success,
+  Tag
+} from "./internal/rpcSeam.ts"
 export type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
 export { isOver, isReversible, transition } from "./NodeState.ts"
+export { Concurrency, Idempotent, type IdempotentOptions, Interruptible, Traced } from "./MessageOptions.ts"
 export type { Messages } from "./Protocol.ts"
 export { concurrently, message, protocol } from "./Protocol.ts"
 export type { Bucket, BucketOptions, Change, Entry } from "./Registry.ts"

@@ -1,9 +1,9 @@
 /**
- * One actor's life: its mailbox loop, its scope, its children, its end.
+ * One actor's life: its scope, its children, its crashes, its end.
  *
- * Owns all of it, and changes it only synchronously, so that "accepted before the drain" has one meaning. Idle, it has no
- * fiber: a message starts one. Guarantees: one user message at a time unless a handler says otherwise; system messages
- * at once; children end before their parent, the latest first; the scope closes after them; watchers are told last.
+ * Owns all of it, and changes it only synchronously, so that "accepted before the drain" has one meaning. Guarantees: children end
+ * before their parent, the latest first; the scope closes after them, each finalizer within its limit; watchers are told last. One that
+ * is restarted keeps its name, its references and what waits in its mailbox, and nothing else. Leaves messages to its lane.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -12,18 +12,20 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import { ActorCrashed, AskTimeout, MailboxFull, NoSuchActor, UnsupportedMessage } from "../ActorError.ts"
+import { ActorCrashed } from "../ActorError.ts"
 import type { Address, Epoch } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { DrainDeadlines } from "../Drain.ts"
 import { Drain } from "../Drain.ts"
-import type { UserMessage } from "../Mailbox.ts"
-import { Mailbox } from "../Mailbox.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
-import type { AnyHandler, AnyMessage, Protocol } from "./rpcSeam.ts"
-import { unwrap } from "./rpcSeam.ts"
+import { closeWithin } from "./closeWithin.ts"
+import { type AnyHandlers, describeCause, Lane } from "./lane.ts"
+import { ReplyStream } from "./replyStream.ts"
+import type { AnyMessage, AnyStream, Protocol } from "./rpcSeam.ts"
 
 /** Who ended an actor: it itself, its parent, a defect of its own, or somebody who would not wait. */
 export type EndedBy = "itself" | "parent" | "crash" | "kill"
@@ -37,6 +39,19 @@ export interface Terminated {
 
 /** What a drain of the parent waits for: `serving` children may take hours; `sealing` ones finish what was served. */
 export type Holds = "serving" | "sealing"
+
+/**
+ * What is done when an actor crashes, that is when one of its handlers or its start died.
+ *
+ * - `stop`      it ends; its watchers are told
+ * - `escalate`  it ends, and its parent crashes with it
+ * - `restart`   its children and its scope are ended, and it is started anew after each delay of the schedule, its mailbox kept. A start
+ *               that fails counts as another crash. When the schedule is over, or while it drains: `then`, which is `stop` by default
+ */
+export type OnCrash =
+  | "stop"
+  | "escalate"
+  | { readonly restart: Schedule.Schedule<unknown>; readonly then?: "stop" | "escalate" }
 
 export type StateListener = (state: NodeState, change: StateChange) => void
 
@@ -59,11 +74,13 @@ export interface CellOptions {
   readonly capacity: number
   /** Milliseconds a running handler may go on after a stop before it is interrupted. */
   readonly stopGraceMs: number
+  /** Milliseconds that a handler which was interrupted, and then each finalizer, may take. */
+  readonly finalizerMs: number
+  readonly onCrash: OnCrash
   readonly deadlines: DrainDeadlines
 }
 
-// A lane longer than this is worked off in slices, so that sockets and timers get their turn.
-const sliceOfMessages = 256
+type Start = () => Effect.Effect<AnyHandlers, unknown>
 
 export class Cell {
   readonly address: Address
@@ -77,32 +94,33 @@ export class Cell {
   readonly ended = Deferred.makeUnsafe<Terminated>()
   /** Succeeds when the actor serves; fails with its behaviour's own error when it could not start. */
   readonly started = Deferred.makeUnsafe<void, unknown>()
-  readonly scope: Scope.Closeable
+  readonly lane: Lane
+  /** Told of each change of state: by `self`, until a restart, and by others, until the end. */
+  selfListeners: Array<StateListener> = []
+  readonly stateListeners: Array<StateListener> = []
   /** The fencing epoch it holds its name by, once it has claimed it. Messages meant for another are refused. */
   epoch: Epoch | undefined
-  readonly stateListeners: Array<StateListener> = []
 
   readonly #host: CellHost
-  readonly #mailbox: Mailbox
+  readonly #options: CellOptions
   readonly #clock: Clock.Clock
-  readonly #stopGraceMs: number
-  readonly #running = new Set<Fiber.Fiber<unknown, unknown>>()
+  #scope: Scope.Closeable
   #context: Context.Context<never>
-  #handlers: Readonly<Record<string, AnyHandler>> | undefined
+  #start: Start | undefined
   #starting: Fiber.Fiber<unknown, unknown> | undefined
-  #busy = false
-  #pumping = false
+  #restarting: Fiber.Fiber<unknown, unknown> | undefined
+  #nextDelay: ((crash: unknown) => Pull.Pull<unknown, never, unknown>) | undefined
+  #streams: Set<ReplyStream> | undefined
   #ending: { readonly by: EndedBy; readonly detail: string } | undefined
 
   constructor(host: CellHost, options: CellOptions) {
     this.#host = host
+    this.#options = options
     this.address = options.address
     this.protocol = options.protocol
     this.parent = options.parent
     this.holds = options.holds
-    this.scope = Scope.forkUnsafe(options.parentScope, "sequential")
-    this.#mailbox = new Mailbox(options.capacity)
-    this.#stopGraceMs = options.stopGraceMs
+    this.#scope = Scope.forkUnsafe(options.parentScope, "sequential")
     this.#context = host.context
     this.#clock = Context.get(host.context, Clock.Clock)
     this.startedAtMs = this.nowMs()
@@ -117,6 +135,7 @@ export class Cell {
         },
         finish: (how, detail) => this.end(how === "kill" ? "kill" : "itself", detail),
         onChange: (state, change) => {
+          for (const listener of this.selfListeners) listener(state, change)
           for (const listener of this.stateListeners) listener(state, change)
         },
         timer: (ms, fire) => {
@@ -129,6 +148,20 @@ export class Cell {
       options.deadlines
     )
     this.name = nameOf(this.address.kind, this.address.id)
+    this.lane = new Lane(
+      {
+        address: this.address,
+        deadLetters: host.deadLetters,
+        nowMs: () => this.nowMs(),
+        run: (effect) => this.#run(effect),
+        endsBecause: () => this.#ending?.detail,
+        crashed: (tag, cause) => {
+          this.#log(`BUG: the handler of ${tag} died`, cause)
+          this.#crashed(describeCause(cause))
+        }
+      },
+      options.capacity
+    )
     options.parent?.children.set(this.name, this)
     host.cells.set(this.name, this)
   }
@@ -138,70 +171,79 @@ export class Cell {
     return Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n)
   }
 
-  get depth(): number {
-    return this.#mailbox.size
-  }
-
   get isOver(): boolean {
     return this.#ending !== undefined
   }
 
-  /** Runs the behaviour's start in the actor's own scope. Messages wait until it is through. */
+  /** Of the present run: a restart makes another. */
+  get scope(): Scope.Closeable {
+    return this.#scope
+  }
+
+  /** Runs the behaviour's start in the actor's own scope, anew after each crash. Messages wait until it is through. */
   start<E, Env>(
-    start: Effect.Effect<Readonly<Record<string, AnyHandler>>, E, Env>,
+    start: () => Effect.Effect<AnyHandlers, E, Env>,
     context: Context.Context<Exclude<Env, Scope.Scope>>
   ): void {
-    this.#context = Context.add(Context.merge(this.#host.context, context), Scope.Scope, this.scope)
+    this.#context = Context.merge(this.#host.context, context)
+    this.#start = start as Start
+    this.#begin(this.#start)
+  }
+
+  #begin(start: Start): void {
+    this.#context = Context.add(this.#context, Scope.Scope, this.#scope)
     const fiber = this.#run(
       Effect.withFiber((self) => {
         this.#starting = self
-        return start as Effect.Effect<Readonly<Record<string, AnyHandler>>, E>
+        return Effect.suspend(start)
       })
     )
     fiber.addObserver((exit) => {
       this.#starting = undefined
-      this.#running.delete(fiber)
+      this.lane.running.delete(fiber)
       if (this.#ending !== undefined) {
         Deferred.doneUnsafe(this.started, this.#endedError())
       } else if (Exit.isSuccess(exit)) {
-        this.#handlers = exit.value
         // A drain may have come first; it goes on.
         if (this.drain.state.life === "Starting") {
           this.drain.move("life", "Serving", { by: "itself", reason: "started" })
         }
         Deferred.doneUnsafe(this.started, Exit.void)
-        this.#pump()
+        this.lane.open(exit.value)
       } else {
-        Deferred.doneUnsafe(this.started, Exit.failCause(exit.cause))
+        const detail = `could not start: ${describeCause(exit.cause)}`
         const isBug = !Cause.hasFails(exit.cause)
         if (isBug) this.#log("BUG: an actor's start died", exit.cause)
-        this.end(isBug ? "crash" : "itself", `could not start: ${describe(exit.cause)}`)
+        const isFirst = Deferred.doneUnsafe(this.started, Exit.failCause(exit.cause))
+        // Whoever spawned it was told why; after that nobody is, and it counts as a crash.
+        if (isFirst && !isBug) this.end("itself", detail)
+        else this.#crashed(detail)
       }
     })
+  }
+
+  /** Begins a stream that one of its handlers gave as an answer. It ends with the actor, and before its scope does. */
+  openStream(stream: AnyStream): Effect.Effect<ReplyStream> {
+    return Effect.map(
+      ReplyStream.open(stream, this.#scope, (effect) => this.#run(effect)).pipe(
+        Effect.provideContext(this.#context)
+      ),
+      (opened) => {
+        this.#streams ??= new Set()
+        this.#streams.add(opened)
+        return opened
+      }
+    )
+  }
+
+  closeStream(stream: ReplyStream): Effect.Effect<void> {
+    this.#streams?.delete(stream)
+    return stream.close()
   }
 
   /** Opens or cordons. False when it was so already, and while it drains. */
   admit(to: "open" | "cordoned", cause: StateCause): boolean {
     return this.drain.state.admission !== "closed" && this.drain.move("admission", to, cause)
-  }
-
-  /** Takes a message, or answers at once that it cannot. */
-  deliver(message: UserMessage): void {
-    const { id, kind } = this.address
-    if (this.#ending !== undefined) {
-      this.#host.deadLetters.drop("ended")
-      message.reply?.(Exit.fail(new NoSuchActor({ kind, id })))
-    } else if (!this.#mailbox.offer(message)) {
-      this.#host.deadLetters.drop("full")
-      message.reply?.(Exit.fail(new MailboxFull({ kind, id, capacity: this.#mailbox.capacity })))
-    } else {
-      this.#pump()
-    }
-  }
-
-  /** The asker gave up: a message that still waits is taken out; one that is being handled goes on. */
-  cancel(message: UserMessage): void {
-    if (this.#mailbox.cancel(message)) this.#host.deadLetters.drop("cancelled")
   }
 
   /**
@@ -214,41 +256,113 @@ export class Cell {
       return
     }
     this.#ending = { by, detail }
-    const { id, kind } = this.address
-    for (const message of this.#mailbox.takeAll()) {
-      this.#host.deadLetters.drop("ended")
-      message.reply?.(Exit.fail(new NoSuchActor({ kind, id })))
-    }
+    this.lane.close()
     this.#starting?.interruptUnsafe()
     if (by === "kill" || by === "crash") this.#interruptAll()
-    Effect.runForkWith(this.#host.context)(this.#finish(by, detail))
+    const restarting = this.#restarting
+    Effect.runForkWith(this.#host.context)(
+      // A restart that has begun to end what was before does that to its end.
+      Effect.andThen(
+        restarting === undefined ? Effect.void : Fiber.interrupt(restarting),
+        this.#endRun(by, detail)
+      ).pipe(Effect.andThen(Effect.sync(() => this.#sayGoodbye(by, detail))))
+    )
+    if (by === "crash" && this.#escalates && this.parent !== undefined) {
+      this.parent.#crashed(`its ${this.address.kind} '${this.address.id}' crashed: ${detail}`)
+    }
   }
 
-  #finish(by: EndedBy, detail: string): Effect.Effect<void> {
-    // Its start is interrupted, and what it had acquired is on its way back: nobody hears of the end before.
-    const starting = this.#starting
-    if (starting !== undefined) this.#running.add(starting)
-    const handlersDone = Effect.suspend(() => Fiber.awaitAll([...this.#running])).pipe(
-      Effect.timeoutOrElse({
-        duration: this.#stopGraceMs,
-        orElse: () => Effect.suspend(() => Fiber.interruptAll([...this.#running]))
-      })
+  get #escalates(): boolean {
+    const { onCrash } = this.#options
+    return onCrash === "escalate" || (typeof onCrash === "object" && onCrash.then === "escalate")
+  }
+
+  #crashed(detail: string): void {
+    if (this.#ending !== undefined || this.#restarting !== undefined) return
+    const { onCrash } = this.#options
+    const { life } = this.drain.state
+    if (
+      typeof onCrash !== "object" ||
+      this.#start === undefined ||
+      (life !== "Starting" && life !== "Serving")
+    ) {
+      return this.end("crash", detail)
+    }
+    this.lane.pause()
+    this.#interruptAll()
+    this.#restarting = Effect.runForkWith(this.#host.context)(
+      Effect.uninterruptible(this.#endRun("crash", detail)).pipe(
+        Effect.andThen(this.#delay(onCrash.restart, detail)),
+        Effect.matchEager({
+          onFailure: () => {
+            this.#restarting = undefined
+            this.end("crash", detail)
+          },
+          onSuccess: () => this.#again()
+        })
+      )
     )
-    const childrenDone = Effect.suspend(() => {
-      const children = [...this.children.values()].reverse()
-      return Effect.forEach(
-        children,
+  }
+
+  #delay(schedule: Schedule.Schedule<unknown>, crash: string): Pull.Pull<unknown, never, unknown> {
+    const step = this.#nextDelay
+    if (step !== undefined) return step(crash)
+    return Effect.flatMap(Schedule.toStepWithSleep(schedule), (made) => {
+      this.#nextDelay = made
+      return made(crash)
+    })
+  }
+
+  #again(): void {
+    this.#restarting = undefined
+    this.#scope = Scope.forkUnsafe(this.#options.parentScope, "sequential")
+    this.epoch = undefined
+    this.selfListeners = []
+    if (this.#start !== undefined) this.#begin(this.#start)
+  }
+
+  /** Handlers, streams, children, scope, in this order; what hangs is left behind when its time is over. */
+  #endRun(by: EndedBy, detail: string): Effect.Effect<void> {
+    const { finalizerMs, stopGraceMs } = this.#options
+    const { running } = this.lane
+    const late = (what: string) => this.#log(`${what} did not end in ${finalizerMs} ms; it is left behind`)
+    const interrupted = Effect.suspend(() => Fiber.interruptAll([...running])).pipe(
+      Effect.timeoutOrElse({ duration: finalizerMs, orElse: () => Effect.sync(() => late("a handler")) })
+    )
+    const handlersDone = Effect.suspend(() => {
+      // Its start is interrupted, and what it had acquired is on its way back: nobody hears of the end before.
+      if (this.#starting !== undefined) running.add(this.#starting)
+      return running.size === 0
+        ? Effect.void
+        : Effect.timeoutOrElse(Fiber.awaitAll([...running]), {
+            duration: stopGraceMs,
+            orElse: () => interrupted
+          })
+    })
+    const streamsDone = Effect.sync(() => {
+      const { id, kind } = this.address
+      for (const stream of this.#streams ?? []) {
+        stream.abort(Exit.fail(new ActorCrashed({ kind, id, reason: detail })))
+      }
+      this.#streams = undefined
+    })
+    const childrenDone = Effect.suspend(() =>
+      Effect.forEach(
+        [...this.children.values()].reverse(),
         (child) => {
           child.end(by === "kill" ? "kill" : "parent", detail)
           return Deferred.await(child.ended)
         },
         { discard: true }
       )
-    })
-    return Effect.andThen(handlersDone, childrenDone).pipe(
-      Effect.andThen(Scope.close(this.scope, Exit.void)),
-      Effect.catchCause((cause) => Effect.sync(() => this.#log("BUG: a finalizer died", cause))),
-      Effect.andThen(Effect.sync(() => this.#sayGoodbye(by, detail)))
+    )
+    return handlersDone.pipe(
+      Effect.andThen(streamsDone),
+      Effect.andThen(childrenDone),
+      Effect.andThen(
+        Effect.suspend(() => closeWithin(this.#scope, Exit.void, finalizerMs, () => late("a finalizer")))
+      ),
+      Effect.catchCause((cause) => Effect.sync(() => this.#log("BUG: a finalizer died", cause)))
     )
   }
 
@@ -261,78 +375,13 @@ export class Cell {
     this.parent?.drain.childrenChanged()
   }
 
-  #pump(): void {
-    // A handler that ends synchronously comes back here: the loop below goes on, the stack does not grow.
-    if (this.#pumping) return
-    this.#pumping = true
-    for (let taken = 0; this.#handlers !== undefined && !this.#busy && this.#ending === undefined; taken++) {
-      if (taken === sliceOfMessages) {
-        setImmediate(() => this.#pump())
-        break
-      }
-      const message = this.#mailbox.take()
-      if (message === undefined) break
-      this.#handle(this.#handlers, message)
-    }
-    this.#pumping = false
-  }
-
-  #handle(handlers: Readonly<Record<string, AnyHandler>>, message: UserMessage): void {
-    if (message.deadline <= this.nowMs()) {
-      this.#host.deadLetters.drop("expired")
-      message.reply?.(Exit.fail(new AskTimeout({ tag: message.tag, timeoutMs: 0 })))
-      return
-    }
-    const handler = Object.hasOwn(handlers, message.tag) ? handlers[message.tag] : undefined
-    if (handler === undefined) {
-      message.reply?.(Exit.fail(new UnsupportedMessage({ tag: message.tag })))
-      return
-    }
-    const payload = message.payload()
-    if (Exit.isFailure(payload)) {
-      this.#host.deadLetters.drop("malformed")
-      message.reply?.(payload)
-      return
-    }
-    const called = callHandler(handler, payload.value)
-    if (!called.concurrent) this.#busy = true
-    // Registered from inside, before the first step of the handler: completing a Deferred runs its waiters at once, and one of them
-    // may stop this very actor.
-    const fiber = this.#run(
-      Effect.withFiber((self) => {
-        this.#running.add(self)
-        return called.effect
-      })
-    )
-    fiber.addObserver((exit) => {
-      this.#running.delete(fiber)
-      if (!called.concurrent) this.#busy = false
-      this.#answer(message, exit)
-      this.#pump()
-    })
-  }
-
-  #answer(message: UserMessage, exit: Exit.Exit<unknown, unknown>): void {
-    if (Exit.isSuccess(exit) || Cause.hasFails(exit.cause)) {
-      message.reply?.(exit)
-      return
-    }
-    const { id, kind } = this.address
-    const reason = this.#ending?.detail ?? describe(exit.cause)
-    message.reply?.(Exit.fail(new ActorCrashed({ kind, id, reason })))
-    if (Cause.hasDies(exit.cause)) {
-      this.#log(`BUG: the handler of ${message.tag} died`, exit.cause)
-      this.end("crash", describe(exit.cause))
-    }
-  }
-
   #endedError(): Exit.Exit<never, ActorCrashed> {
     const { id, kind } = this.address
     return Exit.fail(new ActorCrashed({ kind, id, reason: this.#ending?.detail ?? "ended" }))
   }
 
   #interruptAll(): void {
-    for (const fiber of this.#running) fiber.interruptUnsafe()
+    this.lane.interruptAll()
     for (const child of this.children.values()) child.end("kill", this.#ending?.detail ?? "killed")
   }
 
@@ -344,21 +393,7 @@ export class Cell {
     return Effect.runForkWith(this.#context)(effect)
   }
 
-  #log(what: string, cause: Cause.Cause<unknown>): void {
-    this.#run(Effect.logError(`${what} in ${formatAddress(this.address)}`, cause))
+  #log(what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>): void {
+    this.#run(Effect.logError(`${what} in ${formatAddress(this.address)}`, ...causes))
   }
-}
-
-// A handler may throw before it returns its effect: that is a defect like any other.
-const callHandler = (handler: AnyHandler, payload: unknown) => {
-  try {
-    return unwrap(handler(payload))
-  } catch (defect) {
-    return { effect: Effect.die(defect), concurrent: false }
-  }
-}
-
-const describe = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
 }

@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
 import {
   ActorCrashed,
   AskError,
@@ -19,15 +20,16 @@ import {
 } from "../ActorError.ts"
 import type { Id, Incarnation, Subjects } from "../Address.ts"
 import { addressOfSubject } from "../Address.ts"
-import type { Reply } from "../Envelope.ts"
+import type { FollowUp, Reply, Request } from "../Envelope.ts"
 import { decodeRequest, encodeReply } from "../Envelope.ts"
 import { SystemProtocol } from "../SystemProtocol.ts"
 import type { Frame } from "../Transport.ts"
 import { Transport } from "../Transport.ts"
 import type { Cell, CellHost } from "./cell.ts"
 import { nameOf } from "./cell.ts"
-import type { Failure, MessageCodec, Payload, Protocol, Success, Tag } from "./rpcSeam.ts"
+import type { AnyStream, Failure, MessageCodec, Payload, Protocol, Success, Tag } from "./rpcSeam.ts"
 import { codecOf } from "./rpcSeam.ts"
+import { ServedStreams, streamIsGone } from "./servedStreams.ts"
 
 /** A watcher that asks for longer is answered earlier, and asks again; what it left behind does not stay for ever. */
 const watchHoldMaxMs = 60_000
@@ -93,6 +95,8 @@ export const serveInbound = Effect.fnUntraced(function* (
     refuse(frame, new NodeUnreachable({ target: `node '${options.nodeId}'`, reason: hadBeenPaused }))
   }
 
+  const streams = new ServedStreams(host, replyOf)
+
   const onActorFrame = (frame: Frame) => {
     if (frame.stale) return refuseStale(frame)
     const request = decodeRequest(frame.data)
@@ -103,26 +107,70 @@ export const serveInbound = Effect.fnUntraced(function* (
     }
     const { id, kind } = address
     const cell = host.cells.get(nameOf(kind, id))
+    if (Exit.isSuccess(request) && !("tag" in request.value))
+      return onFollowUp(frame, address, cell, request.value)
     if (cell === undefined) {
-      host.deadLetters.drop("noActor")
+      host.deadLetters.drop("noActor", { kind, id })
       return refuse(frame, new NoSuchActor({ kind, id }))
     }
     if (Exit.isFailure(request)) {
-      host.deadLetters.drop("malformed")
+      host.deadLetters.drop("malformed", { kind, id })
       return frame.respond?.(encodeReply(replyOf(undefined, request)))
     }
-    const { epoch, payload, remainingMs, tag } = request.value
+    onRequest(frame, cell, request.value as Request)
+  }
+
+  const onRequest = (frame: Frame, cell: Cell, request: Request) => {
+    const { epoch, from, payload, remainingMs, tag, trace } = request
     if (epoch !== undefined && cell.epoch !== undefined && !sameEpoch(epoch, cell.epoch)) {
-      host.deadLetters.drop("stale")
+      const { id, kind } = cell.address
+      host.deadLetters.drop("stale", { kind, id, tag: tag.slice(0, 64) })
       return refuse(frame, new StaleEpoch({ kind, id, current: cell.epoch }))
     }
     const codec = codecOf(cell.protocol, tag)
     if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
-    cell.deliver({
-      tag,
+    const respond = (exit: Exit.Exit<unknown, unknown>) => frame.respond?.(encodeReply(replyOf(codec, exit)))
+    cell.lane.deliver({
+      codec,
       payload: () => codec.decodePayload(payload),
       deadline: remainingMs === undefined ? Number.POSITIVE_INFINITY : cell.nowMs() + remainingMs,
-      reply: (exit) => frame.respond?.(encodeReply(replyOf(codec, exit)))
+      reply: codec.streams
+        ? (exit) => {
+            if (Exit.isFailure(exit)) return respond(exit)
+            const { credit, id: number } = request
+            if (from === undefined || number === undefined || credit === undefined) {
+              return refuse(
+                frame,
+                new MalformedMessage({ problem: `${tag} gives a stream: 'f', 'i' and 'c' are missing` })
+              )
+            }
+            const asked: FollowUp = { from, id: number, credit }
+            run(streams.begin(cell, codec, exit.value as AnyStream, asked)).addObserver((answer) =>
+              Exit.isSuccess(answer) ? frame.respond?.(answer.value) : respond(answer)
+            )
+          }
+        : respond,
+      from,
+      id: request.id,
+      span: trace && Tracer.externalSpan(trace)
+    })
+  }
+
+  const onFollowUp = (
+    frame: Frame,
+    { id, kind }: { readonly id: Id; readonly kind: string },
+    cell: Cell | undefined,
+    word: FollowUp
+  ) => {
+    if (word.credit === undefined) {
+      if (!streams.cancel(word)) cell?.lane.cancelFrom(word.from, word.id)
+      return
+    }
+    const next = streams.next(word)
+    if (next === undefined) return refuse(frame, streamIsGone(kind, id))
+    run(next).addObserver((answer) => {
+      if (Exit.isSuccess(answer)) frame.respond?.(answer.value)
+      else refuse(frame, streamIsGone(kind, id))
     })
   }
 
@@ -132,6 +180,8 @@ export const serveInbound = Effect.fnUntraced(function* (
       host.deadLetters.drop("malformed")
       return frame.respond?.(encodeReply(replyOf(undefined, request)))
     }
+    // No system message streams, and none of them waits: there is nothing to follow up.
+    if (!("tag" in request.value)) return
     const { payload, tag } = request.value
     // To watch changes nothing, and asked again the ending might be gone, and with it who ended it and why.
     if (frame.stale && tag !== "Watch") return refuseStale(frame)

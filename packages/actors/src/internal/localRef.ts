@@ -1,54 +1,71 @@
 /** A reference to an actor of this process: messages are not encoded, and go straight into the mailbox. */
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { AskTimeout } from "../ActorError.ts"
-import type { ActorRef } from "../ActorRef.ts"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import { AskTimeout, UnsupportedMessage } from "../ActorError.ts"
+import type { ActorRef, AskOptions } from "../ActorRef.ts"
 import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import type { UserMessage } from "../Mailbox.ts"
+import { streamHere } from "./askedStream.ts"
 import type { Cell } from "./cell.ts"
-import type { AnyMessage, Protocol } from "./rpcSeam.ts"
+import type { AnyMessage, MessageCodec, Protocol } from "./rpcSeam.ts"
 import { codecOf } from "./rpcSeam.ts"
 
 export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>): ActorRef<R> => {
-  const payloadOf = (tag: string, input: unknown) => {
-    const payload = codecOf(protocol, tag)?.make(input)
-    return () => Exit.succeed(payload)
+  const payloadOf = (codec: MessageCodec, input: unknown) => {
+    const payload = Exit.succeed(codec.make(input))
+    return () => payload
+  }
+  const ask = (tag: string, input: unknown, options?: AskOptions) => {
+    const codec = codecOf(protocol, tag)
+    if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
+    const timeoutMs = options?.timeoutMs ?? defaultAskTimeoutMs
+    return Effect.withFiber((fiber) => {
+      const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+      return Effect.callback<unknown, unknown>((resume) => {
+        const message: UserMessage = {
+          codec,
+          payload: payloadOf(codec, input),
+          deadline: cell.nowMs() + timeoutMs,
+          reply: resume,
+          span
+        }
+        cell.lane.deliver(message)
+        return Effect.sync(() => cell.lane.cancel(message))
+      })
+    }).pipe(
+      Effect.timeoutOrElse({
+        duration: timeoutMs,
+        orElse: () => Effect.fail(new AskTimeout({ tag, timeoutMs }))
+      })
+    )
   }
   const ref: unknown = {
     address: cell.address,
-    ask: (tag: string, input: unknown, options?: { readonly timeoutMs?: number }) => {
-      const timeoutMs = options?.timeoutMs ?? defaultAskTimeoutMs
-      return Effect.callback<unknown, unknown>((resume) => {
-        const message: UserMessage = {
-          tag,
-          payload: payloadOf(tag, input),
-          deadline: cell.nowMs() + timeoutMs,
-          reply: resume
-        }
-        cell.deliver(message)
-        return Effect.sync(() => cell.cancel(message))
-      }).pipe(
-        Effect.timeoutOrElse({
-          duration: timeoutMs,
-          orElse: () => Effect.fail(new AskTimeout({ tag, timeoutMs }))
-        })
-      )
-    },
-    tell: (tag: string, input: unknown) =>
-      Effect.callback<void, unknown>((resume) => {
+    ask,
+    tell: (tag: string, input: unknown) => {
+      const codec = codecOf(protocol, tag)
+      if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
+      return Effect.withFiber((fiber) => {
         let refused: Exit.Exit<unknown, unknown> | undefined
         // Answered synchronously when it is not taken; whatever comes later is the handler's, and nobody waits for it.
-        cell.deliver({
-          tag,
-          payload: payloadOf(tag, input),
+        cell.lane.deliver({
+          codec,
+          payload: payloadOf(codec, input),
           deadline: Number.POSITIVE_INFINITY,
           reply: (exit) => {
             refused ??= exit
-          }
+          },
+          span: Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
         })
-        resume(refused !== undefined && Exit.isFailure(refused) ? Exit.failCause(refused.cause) : Exit.void)
-      }),
+        return refused !== undefined && Exit.isFailure(refused) ? Exit.failCause(refused.cause) : Exit.void
+      })
+    },
+    stream: (tag: string, input: unknown, options?: AskOptions) =>
+      Stream.suspend(() => streamHere(cell, ask(tag, input, options))),
     terminated: Deferred.await(cell.ended)
   }
   // Typed by the protocol alone; inside, messages are told apart by tag.

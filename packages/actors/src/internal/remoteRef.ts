@@ -2,52 +2,59 @@
  * A reference to an actor of another process: encodes, sends with the time that is left, decodes. Knows what a missing answer means:
  * nobody listening now is `NodeUnreachable`, not a death; a death is only said when the owner's lease was seen absent.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import type { AskError } from "../ActorError.ts"
 import { AskTimeout, MalformedMessage, NodeUnreachable, UnsupportedMessage } from "../ActorError.ts"
-import type { ActorRef } from "../ActorRef.ts"
+import type { ActorRef, AskOptions } from "../ActorRef.ts"
 import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import type { Address, Epoch, Incarnation } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
-import { decodeReply, encodeRequest, maxFrameBytes } from "../Envelope.ts"
+import { decodeReply, encodeFollowUp, encodeRequest, maxFrameBytes } from "../Envelope.ts"
 import type { Transport, TransportError } from "../Transport.ts"
+import { streamCredit, streamFar } from "./askedStream.ts"
 import type { Terminated } from "./cell.ts"
-import type { AnyMessage, Protocol } from "./rpcSeam.ts"
+import type { AnyMessage, MessageCodec, Protocol } from "./rpcSeam.ts"
 import { codecOf } from "./rpcSeam.ts"
 
 export interface Far {
   readonly transport: Transport["Service"]
+  /** Numbers for this process's requests, from 1. */
+  readonly nextId: () => number
   /** The sender. */
   readonly from: Incarnation
   /** Has the owner's lease been seen absent by an observer that was connected all the while? */
   readonly isDead: (incarnation: Incarnation) => Effect.Effect<boolean>
 }
 
+interface To {
+  readonly subject: string
+  readonly name: string
+  readonly epoch?: Epoch | undefined
+}
+
 /** Sends one message of `protocol` to `subject` and decodes the answer. The one way out of a process. */
 export const askFar = (
   far: Far,
   protocol: Protocol<AnyMessage>,
-  to: { readonly subject: string; readonly name: string; readonly epoch?: Epoch | undefined },
+  to: To,
   tag: string,
   input: unknown,
   timeoutMs: number
 ): Effect.Effect<unknown, unknown> => {
   const codec = codecOf(protocol, tag)
   if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
-  const send = (payload: unknown) => {
-    const frame = encodeRequest({ tag, payload, remainingMs: timeoutMs, epoch: to.epoch, from: far.from })
-    return far.transport
-      .request(to.subject, frame, { timeoutMs })
-      .pipe(Effect.mapError((error) => toAskError(error, to.name, tag, timeoutMs)))
-  }
-  return Effect.suspend(() => codec.encodePayload(codec.make(input))).pipe(
-    Effect.flatMap(send),
+  return Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, far.nextId())).pipe(
     Effect.flatMap((bytes) => {
       const reply = decodeReply(bytes)
       if (Exit.isFailure(reply)) return reply
       switch (reply.value._tag) {
+        case "Batch":
+          return new MalformedMessage({ problem: `${tag}: a stream, where one answer was asked for` })
         case "Success":
           return codec.decodeSuccess(reply.value.value)
         case "Failure":
@@ -58,6 +65,60 @@ export const askFar = (
     })
   )
 }
+
+const sendRequest = (
+  far: Far,
+  to: To,
+  codec: MessageCodec,
+  input: unknown,
+  timeoutMs: number,
+  id: number,
+  credit?: number
+): Effect.Effect<Uint8Array, AskError> => {
+  const { from, transport } = far
+  const encoded = codec.encodePayload(codec.make(input))
+  if (Exit.isFailure(encoded)) return Exit.failCause(encoded.cause)
+  const { tag } = codec
+  return Effect.withFiber((fiber) => {
+    const trace = codec.traced ? Context.getOrUndefined(fiber.context, Tracer.ParentSpan) : undefined
+    const payload = encoded.value
+    const request = { tag, payload, remainingMs: timeoutMs, epoch: to.epoch, from, id, trace, credit }
+    return transport.request(to.subject, encodeRequest(request), { timeoutMs }).pipe(
+      Effect.mapError((error) => toAskError(error, to.name, tag, timeoutMs)),
+      // Nobody waits any more: what waits there is taken out. One frame, and at most once, like all.
+      Effect.onInterrupt(() => takeBack(far, to, id))
+    )
+  })
+}
+
+const takeBack = ({ from, transport }: Far, to: To, id: number): Effect.Effect<void> =>
+  Effect.ignore(transport.publish(to.subject, encodeFollowUp({ from, id })))
+
+/** The stream of answers to one message. */
+const streamOf = (
+  far: Far,
+  protocol: Protocol<AnyMessage>,
+  to: To,
+  tag: string,
+  input: unknown,
+  timeoutMs: number
+) =>
+  Stream.suspend(() => {
+    const codec = codecOf(protocol, tag)
+    if (codec === undefined) return Stream.fail(new UnsupportedMessage({ tag }))
+    const id = far.nextId()
+    return streamFar({
+      codec,
+      begin: Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, id, streamCredit)),
+      next: ({ credit, holdMs: remainingMs, timeoutMs: waitMs }) =>
+        far.transport
+          .request(to.subject, encodeFollowUp({ from: far.from, id, credit, remainingMs }), {
+            timeoutMs: waitMs
+          })
+          .pipe(Effect.mapError((error) => toAskError(error, to.name, tag, waitMs))),
+      cancel: takeBack(far, to, id)
+    })
+  })
 
 const toAskError = (error: TransportError, name: string, tag: string, timeoutMs: number): AskError => {
   switch (error.reason) {
@@ -84,8 +145,10 @@ export const remoteRef = <R extends AnyMessage>(
   const contract = protocol as unknown as Protocol<AnyMessage>
   const ref: unknown = {
     address,
-    ask: (tag: string, input: unknown, options?: { readonly timeoutMs?: number }) =>
+    ask: (tag: string, input: unknown, options?: AskOptions) =>
       askFar(far, contract, to, tag, input, options?.timeoutMs ?? defaultAskTimeoutMs),
+    stream: (tag: string, input: unknown, options?: AskOptions) =>
+      streamOf(far, contract, to, tag, input, options?.timeoutMs ?? defaultAskTimeoutMs),
     tell: (tag: string, input: unknown) => {
       const codec = codecOf(protocol, tag)
       if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))

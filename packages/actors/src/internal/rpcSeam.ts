@@ -2,13 +2,17 @@
  * Joins contracts of `effect/rpc` to the runtime: which messages a protocol has, how each is encoded, and what a handler is.
  * Messages inside a process are not encoded; those that leave it are, with bytes kept as bytes (MessagePack has them).
  */
-import type * as Effect from "effect/Effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Rpc from "effect/rpc/Rpc"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import * as Stream from "effect/Stream"
 import { MalformedMessage } from "../ActorError.ts"
+import { Concurrency, Idempotent, type IdempotentOptions, Interruptible, Traced } from "../MessageOptions.ts"
 
 export type AnyMessage = Rpc.Any
 export type Tag<R extends AnyMessage> = R["_tag"]
@@ -21,11 +25,24 @@ export type Payload<R extends AnyMessage, T extends Tag<R>> = Rpc.Payload<Named<
 export type Success<R extends AnyMessage, T extends Tag<R>> = Rpc.Success<Named<R, T>>
 export type Failure<R extends AnyMessage, T extends Tag<R>> = Rpc.Error<Named<R, T>>
 
-/** One function per message. A handler's synchronous part runs before any other message or system message is looked at. */
+/** The messages that are answered by a stream, and those that are answered once. */
+export type StreamTag<R extends AnyMessage> = {
+  [T in Tag<R>]: Success<R, T> extends Stream.Stream<any, any, any> ? T : never
+}[Tag<R>]
+export type AskTag<R extends AnyMessage> = Exclude<Tag<R>, StreamTag<R>>
+export type Item<R extends AnyMessage, T extends Tag<R>> = Rpc.SuccessChunk<Named<R, T>>
+export type StreamFailure<R extends AnyMessage, T extends Tag<R>> = Rpc.ErrorExit<Named<R, T>>
+
+/**
+ * One function per message: an effect of its answer, or, for a message that is declared with `stream: true`, the stream of its answers.
+ * A handler's synchronous part runs before any other message or system message is looked at.
+ */
 export type Handlers<R extends AnyMessage, Env = never> = {
   readonly [T in Tag<R>]: (
     payload: Payload<R, T>
-  ) => Rpc.WrapperOr<Effect.Effect<Success<R, T>, Failure<R, T>, Env>>
+  ) => T extends StreamTag<R>
+    ? Stream.Stream<Item<R, T>, StreamFailure<R, T>, Env>
+    : Rpc.WrapperOr<Effect.Effect<Success<R, T>, Failure<R, T>, Env>>
 }
 
 /** The services that handlers need, all together. */
@@ -35,18 +52,34 @@ type EnvOf<Result> =
     ? Env
     : Result extends Rpc.Wrapper<Effect.Effect<any, any, infer Env>>
       ? Env
-      : never
+      : Result extends Stream.Stream<any, any, infer Env>
+        ? Env
+        : never
 
-export type AnyHandler = (payload: unknown) => Rpc.WrapperOr<Effect.Effect<unknown, unknown>>
+type AnyAnswer = Effect.Effect<unknown, unknown>
+export type AnyStream = Stream.Stream<unknown, unknown>
+export type AnyHandler = (payload: unknown) => Rpc.WrapperOr<AnyAnswer> | AnyStream
 
-/** The effect of a handler's answer, and whether it lets the next message go ahead beside it. */
-export const unwrap = (result: Rpc.WrapperOr<Effect.Effect<unknown, unknown>>) =>
-  Rpc.isWrapper(result)
-    ? { effect: result.value, concurrent: result.fork }
-    : { effect: result, concurrent: false }
+/** The effect of a handler's answer, and whether it lets the next message go ahead beside it. Of a stream: the stream itself. */
+export const unwrap = (result: ReturnType<AnyHandler>, codec: MessageCodec) => {
+  if (codec.streams) return { effect: Effect.succeed(result), concurrent: false }
+  const answer = result as Rpc.WrapperOr<AnyAnswer>
+  return Rpc.isWrapper(answer)
+    ? { effect: answer.value, concurrent: answer.fork }
+    : { effect: answer, concurrent: false }
+}
 
-/** How the parts of one message go over the wire. `decode*` fail with `MalformedMessage` and never throw. */
+/**
+ * How the parts of one message go over the wire, and what its contract says of its handling. `decode*` fail with `MalformedMessage` and
+ * never throw. Of a message that is answered by a stream, `*Success` is one item and `*Error` the stream's failure.
+ */
 export interface MessageCodec {
+  readonly tag: string
+  readonly streams: boolean
+  readonly concurrency: number
+  readonly interruptible: boolean
+  readonly idempotent: IdempotentOptions | undefined
+  readonly traced: boolean
   /** Fills in constructor defaults; throws a SchemaError on a payload that the caller's types already forbid. */
   readonly make: (input: unknown) => unknown
   /** The message has no payload, or its answer no value. */
@@ -92,10 +125,17 @@ const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
     (run: (input: unknown) => Exit.Exit<unknown, Schema.SchemaError>) =>
     (input: unknown): Exit.Exit<unknown, MalformedMessage> =>
       Exit.mapError(run(input), (error) => malformed(`${rpc._tag}: ${error.message}`))
+  const streamed = RpcSchema.isStreamSchema(rpc.successSchema) ? rpc.successSchema : undefined
   const payload = rpc.payloadSchema as Plain
-  const success = rpc.successSchema as Plain
-  const error = rpc.errorSchema as Plain
+  const success = (streamed?.success ?? rpc.successSchema) as Plain
+  const error = (streamed?.error ?? rpc.errorSchema) as Plain
   return {
+    tag: rpc._tag,
+    streams: streamed !== undefined,
+    concurrency: Context.get(rpc.annotations, Concurrency),
+    interruptible: Context.get(rpc.annotations, Interruptible),
+    idempotent: Context.get(rpc.annotations, Idempotent),
+    traced: Context.get(rpc.annotations, Traced),
     make: (input) => rpc.payloadSchema.make(input),
     takesNothing: SchemaAST.isVoid(rpc.payloadSchema.ast),
     givesNothing: SchemaAST.isVoid(rpc.successSchema.ast),

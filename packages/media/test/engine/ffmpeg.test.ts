@@ -98,7 +98,7 @@ it.live("every packet that ffmpeg sends reaches a consumer and a capture, and so
     const last = videoFlow.sink.packets.at(-1)
     if (report === undefined || last === undefined) return expect.fail("no report")
     const lastAt = report.ntpMs + ((rtpHeader(last).timestamp - report.rtpTimestamp) | 0) / 90
-    expect(Math.abs(lastAt - (yield* Clock.currentTimeMillis))).toBeLessThan(2000)
+    expect(Math.abs(lastAt - (yield* Clock.currentTimeMillis))).toBeLessThan(10_000)
   })
 )
 

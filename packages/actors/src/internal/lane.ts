@@ -1,0 +1,243 @@
+/**
+ * An actor's user lane at work: takes messages out of its mailbox, hands them to their handlers, gives the answers back.
+ *
+ * Owns the mailbox, the fibers that handle, and the answers that are kept. Has no fiber of its own: a message starts one. Guarantees
+ * one user message at a time unless its contract or its handler says otherwise, in the order they came. Leaves life and end to the cell.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { ActorCrashed, AskTimeout, MailboxFull, NoSuchActor, UnsupportedMessage } from "../ActorError.ts"
+import type { Address } from "../Address.ts"
+import type { DeadLetters, DropReason } from "../DeadLetters.ts"
+import type { UserMessage } from "../Mailbox.ts"
+import { Mailbox } from "../Mailbox.ts"
+import { Answers } from "./answers.ts"
+import type { AnyHandler, MessageCodec } from "./rpcSeam.ts"
+import { unwrap } from "./rpcSeam.ts"
+
+/** What the lane needs of the actor whose it is. All are called synchronously. */
+export interface LaneOwner {
+  readonly address: Address
+  readonly deadLetters: DeadLetters
+  readonly nowMs: () => number
+  /** Runs in the actor's services and scope. */
+  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** Why the actor ends, once it does. */
+  readonly endsBecause: () => string | undefined
+  /** The handler of `tag` died: the actor is not what it was. */
+  readonly crashed: (tag: string, cause: Cause.Cause<unknown>) => void
+}
+
+export type AnyHandlers = Readonly<Record<string, AnyHandler>>
+
+// A lane longer than this is worked off in slices, so that sockets and timers get their turn.
+const sliceOfMessages = 256
+
+export class Lane {
+  /** Fibers that the actor's end waits for. */
+  readonly running = new Set<Fiber.Fiber<unknown, unknown>>()
+  readonly #owner: LaneOwner
+  readonly #mailbox: Mailbox
+  #handlers: AnyHandlers | undefined
+  /** How many are handled, of messages whose contract has a limit. */
+  #beside: Map<MessageCodec, number> | undefined
+  #answers: Map<MessageCodec, Answers> | undefined
+  #busy = false
+  #pumping = false
+  #closed = false
+
+  constructor(owner: LaneOwner, capacity: number) {
+    this.#owner = owner
+    this.#mailbox = new Mailbox(capacity)
+  }
+
+  get depth(): number {
+    return this.#mailbox.size
+  }
+
+  /** From now on messages are handled. */
+  open(handlers: AnyHandlers): void {
+    this.#handlers = handlers
+    this.#pump()
+  }
+
+  /** From now on messages wait: what handled them is gone, and with it what it had answered. */
+  pause(): void {
+    this.#handlers = undefined
+    this.#answers = undefined
+  }
+
+  /** From now on none is taken. What waits was not executed and is told so. */
+  close(): void {
+    this.#closed = true
+    for (const message of this.#mailbox.takeAll()) this.#refuse("ended", message)
+  }
+
+  /** Takes a message, or answers at once that it cannot. */
+  deliver(message: UserMessage): void {
+    if (this.#closed) this.#refuse("ended", message)
+    else if (!this.#mailbox.offer(message)) this.#refuse("full", message)
+    else this.#pump()
+  }
+
+  /** The asker gave up: a message that waits is taken out; one that is handled goes on, unless its contract says otherwise. */
+  cancel(message: UserMessage): void {
+    if (this.#mailbox.cancel(message)) this.#drop("cancelled", message)
+    else if (message.codec.interruptible) message.handling?.interruptUnsafe()
+  }
+
+  /** The same, of a message from elsewhere. */
+  cancelFrom(from: string, id: number): void {
+    const isMeant = (message: UserMessage) => message.id === id && message.from === from
+    const message = this.#mailbox.find(isMeant)
+    if (message !== undefined) return this.cancel(message)
+    for (const handled of this.#interruptible) if (isMeant(handled)) this.cancel(handled)
+  }
+
+  readonly #interruptible = new Set<UserMessage>()
+
+  interruptAll(): void {
+    for (const fiber of this.running) fiber.interruptUnsafe()
+  }
+
+  #pump(): void {
+    // A handler that ends synchronously comes back here: the loop below goes on, the stack does not grow.
+    if (this.#pumping) return
+    this.#pumping = true
+    for (let taken = 0; this.#handlers !== undefined && !this.#busy && !this.#closed; taken++) {
+      if (taken === sliceOfMessages) {
+        setImmediate(() => this.#pump())
+        break
+      }
+      const message = this.#mailbox.peek()
+      if (message === undefined || this.#isTooMany(message.codec)) break
+      this.#mailbox.take()
+      this.#handle(this.#handlers, message)
+    }
+    this.#pumping = false
+  }
+
+  #isTooMany(codec: MessageCodec): boolean {
+    return codec.concurrency > 1 && (this.#beside?.get(codec) ?? 0) >= codec.concurrency
+  }
+
+  #handle(handlers: AnyHandlers, message: UserMessage): void {
+    const { codec } = message
+    if (message.deadline <= this.#owner.nowMs()) {
+      this.#drop("expired", message)
+      message.reply?.(Exit.fail(new AskTimeout({ tag: codec.tag, timeoutMs: 0 })))
+      return
+    }
+    const handler = Object.hasOwn(handlers, codec.tag) ? handlers[codec.tag] : undefined
+    if (handler === undefined) {
+      message.reply?.(Exit.fail(new UnsupportedMessage({ tag: codec.tag })))
+      return
+    }
+    const payload = message.payload()
+    if (Exit.isFailure(payload)) {
+      this.#drop("malformed", message)
+      message.reply?.(payload)
+      return
+    }
+    const keep = codec.idempotent === undefined ? undefined : this.#keptAs(message, payload.value)
+    if (keep === "answered") return
+    const called = callHandler(handler, payload.value, codec)
+    const isLimited = codec.concurrency > 1
+    const exclusive = !called.concurrent && !isLimited
+    if (exclusive) this.#busy = true
+    if (isLimited) this.#count(codec, 1)
+    if (codec.interruptible) this.#interruptible.add(message)
+    const effect =
+      message.span === undefined || !codec.traced
+        ? called.effect
+        : Effect.withSpan(called.effect, `${this.#owner.address.kind}.${codec.tag}`, {
+            parent: message.span,
+            kind: "server",
+            attributes: { "ebb.actor": this.#owner.address.id }
+          })
+    // Registered from inside, before the first step of the handler: completing a Deferred runs its waiters at once, and one of them
+    // may stop this very actor.
+    const fiber = this.#owner.run(
+      Effect.withFiber((self) => {
+        this.running.add(self)
+        if (codec.interruptible) message.handling = self
+        return effect
+      })
+    )
+    fiber.addObserver((exit) => {
+      this.running.delete(fiber)
+      if (exclusive) this.#busy = false
+      if (isLimited) this.#count(codec, -1)
+      if (codec.interruptible) this.#interruptible.delete(message)
+      this.#answer(message, exit, keep)
+      this.#pump()
+    })
+  }
+
+  /** Where the answer is to be kept; `answered` when a message of the same key was before it. */
+  #keptAs({ codec, reply }: UserMessage, payload: unknown) {
+    const { idempotent } = codec
+    if (idempotent === undefined) return undefined
+    let answers = this.#answers?.get(codec)
+    if (answers === undefined) {
+      answers = new Answers(idempotent)
+      this.#answers ??= new Map()
+      this.#answers.set(codec, answers)
+    }
+    const key = idempotent.key(payload)
+    return answers.answered(key, this.#owner.nowMs(), reply) ? "answered" : answers.begin(key)
+  }
+
+  #answer(
+    message: UserMessage,
+    exit: Exit.Exit<unknown, unknown>,
+    keep: ReturnType<Answers["begin"]> | undefined
+  ): void {
+    const isAnswer = Exit.isSuccess(exit) || Cause.hasFails(exit.cause)
+    const { id, kind } = this.#owner.address
+    const answer = isAnswer
+      ? exit
+      : Exit.fail(
+          new ActorCrashed({ kind, id, reason: this.#owner.endsBecause() ?? describeCause(exit.cause) })
+        )
+    message.reply?.(answer)
+    keep?.(answer, this.#owner.nowMs())
+    if (!isAnswer && Cause.hasDies(exit.cause)) this.#owner.crashed(message.codec.tag, exit.cause)
+  }
+
+  #count(codec: MessageCodec, by: 1 | -1): void {
+    this.#beside ??= new Map()
+    this.#beside.set(codec, (this.#beside.get(codec) ?? 0) + by)
+  }
+
+  #refuse(reason: "ended" | "full", message: UserMessage): void {
+    const { id, kind } = this.#owner.address
+    this.#drop(reason, message)
+    const error =
+      reason === "full"
+        ? new MailboxFull({ kind, id, capacity: this.#mailbox.capacity })
+        : new NoSuchActor({ kind, id })
+    message.reply?.(Exit.fail(error))
+  }
+
+  #drop(reason: DropReason, { codec }: UserMessage): void {
+    const { id, kind } = this.#owner.address
+    this.#owner.deadLetters.drop(reason, { kind, id, tag: codec.tag })
+  }
+}
+
+// A handler may throw before it returns its effect: that is a defect like any other.
+const callHandler = (handler: AnyHandler, payload: unknown, codec: MessageCodec) => {
+  try {
+    return unwrap(handler(payload), codec)
+  } catch (defect) {
+    return { effect: Effect.die(defect), concurrent: false }
+  }
+}
+
+export const describeCause = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+}
