@@ -1,5 +1,6 @@
 /** The command line and the deployer on real parts: nats-server, nodes, media. */
 import { assert, describe, it } from "@effect/vitest"
+import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { childrenOf } from "../support/ebbNode.ts"
@@ -225,6 +226,57 @@ describe("ebb rollout", () => {
         assert.strictEqual((yield* again.exited).code, 0, again.lines.join("\n"))
         assert.strictEqual((yield* cluster.call("recording.get", { recordingId: "rec" })).state, "Computed")
         assert.strictEqual((yield* running(cluster)).length, 1)
+      }).pipe(Effect.scoped),
+    slow
+  )
+})
+
+describe("ebb recordings give-up", () => {
+  it.live(
+    "lets a rollout go on that a recording which can never be computed has stopped",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* ebbCluster(1)
+        const [old] = yield* running(cluster)
+        const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        yield* untilTrue(() => room.sender.video.frames() > 50)
+        const recording = cluster.call("recording.get", { recordingId: "rec" })
+        const { folder = "" } = yield* recording
+        const rollout = cluster.rollout("--to", "v2")
+        const first = yield* rollout
+        yield* saysJson(first, "Waiting")
+        if (old?.state._tag === "Running") process.kill(old.state.pid, "SIGKILL")
+        yield* Effect.promise(() => rm(join(folder, "journal.ebbj")))
+        assert.strictEqual((yield* first.exited).code, 2)
+        const second = yield* rollout
+        assert.strictEqual((yield* second.exited).code, 2)
+        assert.deepInclude(jsonOf(second.lines.at(-1) ?? "")["failure"], { reason: "RecordingsLeft" })
+        yield* until(recording, ({ state }) => state === "Interrupted")
+
+        const giveUp = [
+          "recordings",
+          "give-up",
+          join(cluster.folder, "data"),
+          "rec",
+          "--state",
+          cluster.folder
+        ]
+        assert.deepInclude(yield* ran(...giveUp, "--reason", "gone", "--json"), { code: 64 })
+        const given = yield* ran(...giveUp, "--reason", "gone", "--yes", "--json")
+        assert.deepInclude(given, { code: 0 })
+        assert.deepInclude(jsonOf(given.lines[0] ?? ""), {
+          type: "GivenUp",
+          recordingId: "rec",
+          reason: "gone"
+        })
+        const info = yield* recording
+        assert.deepInclude(info, { state: "Failed" })
+        assert.deepInclude(info.givenUp, { reason: "gone" })
+        const listed = yield* ran("recordings", "--state", cluster.folder)
+        assert.match(listed.lines.join("\n"), /rec .*Failed .*given up by .*: gone/)
+
+        const third = yield* rollout
+        assert.strictEqual((yield* third.exited).code, 0, third.lines.join("\n"))
       }).pipe(Effect.scoped),
     slow
   )

@@ -21,6 +21,11 @@ export interface EbbNode extends Program {
 
 export const ebbNodeProgram = join(import.meta.dirname, "../../packages/media/src/bin/ebb-node.ts")
 
+export const ebbRecordingsProgram = join(
+  import.meta.dirname,
+  "../../packages/media/src/bin/ebb-recordings.ts"
+)
+
 /** One worker: a test's node has a room or two. */
 export const ebbNodeArgs = ({ args = [], cluster, dataDir, nats, nodeId }: EbbNodeOptions) => [
   ebbNodeProgram,

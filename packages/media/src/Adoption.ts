@@ -20,7 +20,7 @@ export interface AdoptionArgs {
   /** Does the node drain, so that no further part is begun? */
   readonly isDraining: () => boolean
   /** Told of each part that cannot be finished: its journal is kept, and somebody must look. */
-  readonly unfinished: (recordingId: string, problem: string) => void
+  readonly unfinished: (partFolder: string, problem: string) => void
 }
 
 export const adoption = define("adoption", protocol(), (self: Self, args: AdoptionArgs) =>
@@ -39,8 +39,10 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
         case "AlreadyDone":
           return index.publish(outcome.receipt)
         case "Failed":
-          unfinished(recordingId, outcome.error.message)
+          unfinished(outcome.folder, outcome.error.message)
           return Effect.logError(`${outcome.folder} cannot be finished now and is kept`, outcome.error)
+        case "GivenUp":
+          return index.giveUp(outcome)
         case "Left":
           return Effect.logWarning(`${outcome.folder} is left to a later start: this node drains`)
         case "Held":

@@ -26,7 +26,7 @@ import { roomKind } from "./protocol/Room.ts"
 import type { RecordingArgs } from "./Recording.ts"
 import { recording } from "./Recording.ts"
 import type { IncarnationFolder } from "./recording/index.ts"
-import { keepRemovingExpired } from "./recording/index.ts"
+import { keepRemovingExpired, stillUnfinished } from "./recording/index.ts"
 import { room } from "./Room.ts"
 
 export interface MediaNodeArgs {
@@ -38,7 +38,7 @@ export interface MediaNodeArgs {
   readonly keepJournalsMs: number | undefined
   /** This process's own folder of journals. */
   readonly folder: IncarnationFolder.IncarnationFolder
-  /** Recordings that ended without a receipt, by id, and why. Shared with the program: its exit code depends on it. */
+  /** Parts that ended without a receipt, by folder, and why. Shared with the program: its exit code depends on it. */
   readonly unfinished: Map<string, string>
   /** What it was spawned with, for its report. */
   readonly deadlines: DrainDeadlines
@@ -105,7 +105,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       dataDir: args.dataDir,
       nodeId,
       isDraining: () => !["Starting", "Serving"].includes(self.state().life),
-      unfinished: (recordingId, problem) => unfinished.set(recordingId, problem)
+      unfinished: (partFolder, problem) => unfinished.set(partFolder, problem)
     }
     const adopting = yield* Effect.option(self.spawn(adoption, nodeId, adoptionArgs, { holds: "sealing" }))
     if (Option.isSome(adopting)) {
@@ -181,7 +181,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         media: live.media,
         folder,
         computing,
-        unfinished: (problem) => unfinished.set(recordingId, problem)
+        unfinished: (problem) => unfinished.set(folder.partFolder(recordingId), problem)
       }
       const spawned = yield* accepted(self.spawn(recording, recordingId, recordingArgs, { holds: "sealing" }))
       recordings.set(recordingId, { recording: spawned, roomId })
@@ -196,7 +196,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       return { created: true, recording: yield* infoOf(spawned) }
     })
 
-    const report = Effect.sync((): NodeReport => {
+    const report = Effect.map(stillUnfinished(unfinished), (left): NodeReport => {
       const { admission, control, life } = self.state()
       const children = self.children().map(({ ageMs, id, kind }) => ({ kind, id, ageMs }))
       return {
@@ -210,7 +210,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         control,
         rooms: children.filter(({ kind }) => kind === roomKind),
         recordings: children.filter(({ kind }) => kind === recordingKind),
-        unfinished: [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem })),
+        unfinished: left,
         ...(last === undefined
           ? {}
           : {

@@ -21,7 +21,7 @@ import { mediaNode } from "./MediaNode.ts"
 import { Membership } from "./Membership.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, protocolRange } from "./protocol/Node.ts"
-import { checkFfmpeg, IncarnationFolder, RecordingStore } from "./recording/index.ts"
+import { checkFfmpeg, IncarnationFolder, RecordingStore, stillUnfinished } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 
 export interface MediaNodeOptions {
@@ -115,6 +115,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
   const start = Effect.gen(function* () {
     const system = yield* ActorSystem
     const leases = yield* Leases
+    const recordings = yield* RecordingStore
     system.setDeathOracle(leases.isDead)
     const { incarnation } = system
     const folder = yield* IncarnationFolder.acquire(dataDir, { incarnation, nodeId })
@@ -152,7 +153,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
       )
       const { by, detail } = yield* node.ref.terminated
       const outcome = yield* node.outcome
-      const left = [...unfinished].map(([recordingId, problem]) => ({ recordingId, problem }))
+      const left = yield* Effect.provideService(stillUnfinished(unfinished), RecordingStore, recordings)
       yield* Effect.logInfo(`node '${nodeId}' ended by ${by}: ${detail}`)
       yield* Deferred.succeed(ended, { outcome, unfinished: left, code: exitCode(outcome, left.length) })
     })

@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as path from "node:path"
 import { Conflict } from "./protocol/Common.ts"
 import { RecordingInfo, recordingKind } from "./protocol/Recording.ts"
-import type { Receipt } from "./recording/index.ts"
+import type { PartOutcome, Receipt } from "./recording/index.ts"
 import { RecordingStore } from "./recording/index.ts"
 
 export const IndexedRecording = Schema.Struct({
@@ -25,6 +25,8 @@ export const IndexedRecording = Schema.Struct({
   incarnation: Schema.optionalKey(Id)
 })
 export type IndexedRecording = typeof IndexedRecording.Type
+
+type GivenUpPart = Omit<Extract<PartOutcome, { readonly _tag: "GivenUp" }>, "_tag">
 
 const decodeEntry = Schema.decodeUnknownExit(IndexedRecording)
 
@@ -42,6 +44,8 @@ export class RecordingIndex extends Context.Service<
     readonly withdraw: (recording: IndexedRecording) => Effect.Effect<void>
     /** Says anew how a recording of this process is, unless it is computed or another part's by now. Never fails: see `publish`. */
     readonly note: (recording: IndexedRecording) => Effect.Effect<void>
+    /** Enters that a part is given up, unless it is computed or the entry is another part's. Never fails: see `publish`. */
+    readonly giveUp: (part: GivenUpPart) => Effect.Effect<void>
     /**
      * Enters a receipt. Never fails: while the registry is away it is tried on behind the caller's back, for as long as this process lives;
      * then a later start enters it.
@@ -91,17 +95,25 @@ export class RecordingIndex extends Context.Service<
         return Exit.isSuccess(entry) ? entry.value : "unreadable"
       }
 
+      const find = (recordingId: Id) =>
+        Effect.map(bucket.get(recordingId), (stored) => {
+          const there = stored && read(stored.value)
+          return there === "unreadable" ? undefined : there
+        })
+
       /** Writes the entry, or gives what is there and must not be replaced. The write decides, never the read before it. */
       const write = Effect.fnUntraced(function* (
         recording: IndexedRecording,
-        mayReplace: (there: IndexedRecording) => boolean
+        mayReplace: (there: IndexedRecording) => boolean,
+        /** What of the entry in its place is kept. */
+        kept: (there: IndexedRecording) => Partial<IndexedRecording> = () => ({})
       ): Effect.fn.Return<There | undefined, RegistryUnavailable> {
         const key = recording.recordingId
-        const value = pack({ v: 1, ...recording })
         while (true) {
           const stored = yield* bucket.get(key)
           const there = stored && read(stored.value)
           if (there === "unreadable" || (there !== undefined && !mayReplace(there))) return there
+          const value = pack({ v: 1, ...recording, ...(there && kept(there)) })
           const written =
             stored === undefined ? bucket.create(key, value) : bucket.update(key, value, stored.revision)
           const revision = yield* Effect.catchTag(written, "KeyConflict", () => Effect.undefined)
@@ -121,6 +133,32 @@ export class RecordingIndex extends Context.Service<
         },
         Effect.catchTag("KeyConflict", () => Effect.void)
       )
+
+      const giveUp = Effect.fnUntraced(function* ({ folder, givenUp, manifest }: GivenUpPart) {
+        const recordingId = path.basename(folder)
+        const part = { incarnation: path.basename(path.dirname(folder)), folder, state: "Failed" }
+        const { at, by, reason } = givenUp
+        const word = { problem: `given up by ${by}: ${reason}`, givenUp: { at, by, reason } }
+        const known = manifest ?? (yield* find(recordingId))
+        if (known === undefined) {
+          return yield* Effect.logWarning(
+            `recording ${recordingId} is given up and not in the index: it has no manifest`
+          )
+        }
+        const { nodeId, roomId, startedAt } = known
+        const counted = { packets: 0, lostPackets: 0, tracks: 0 }
+        const recording = { recordingId, roomId, nodeId, startedAt, ...counted, ...part, ...word }
+        yield* write(
+          recording,
+          (there) => isOpenPart(recording)(there) && there.givenUp === undefined,
+          ({ lostPackets, packets, problem, tracks }) => ({
+            packets,
+            lostPackets,
+            tracks,
+            ...(problem === undefined ? {} : { problem: `${word.problem}; it had failed: ${problem}` })
+          })
+        )
+      })
 
       const publish = Effect.fnUntraced(function* (receipt: Receipt) {
         const incarnation = receipt.parts[0]?.incarnation
@@ -160,13 +198,15 @@ export class RecordingIndex extends Context.Service<
         withdraw: (recording) =>
           unfailing(`that recording ${recording.recordingId} has not begun`, remove(recording)),
         note: (recording) =>
-          unfailing(`how recording ${recording.recordingId} is`, write(recording, isOpenPart(recording))),
+          unfailing(
+            `how recording ${recording.recordingId} is`,
+            write(recording, isOpenPart(recording), ({ givenUp }) =>
+              givenUp === undefined ? {} : { givenUp }
+            )
+          ),
+        giveUp: (part) => unfailing(`that ${part.folder} is given up`, giveUp(part)),
         publish: (receipt) => unfailing(`the receipt of ${receipt.recordingId}`, publish(receipt)),
-        find: (recordingId) =>
-          Effect.map(bucket.get(recordingId), (stored) => {
-            const there = stored && read(stored.value)
-            return there === "unreadable" ? undefined : there
-          }),
+        find,
         list: Effect.map(bucket.entries, (entries) =>
           entries.map((stored) => read(stored.value)).filter((there) => there !== "unreadable")
         )

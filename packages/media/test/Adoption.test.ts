@@ -47,7 +47,7 @@ const adopt = Effect.fnUntraced(function* (
     dataDir,
     nodeId: "n",
     isDraining: options.isDraining ?? (() => false),
-    unfinished: (recordingId, problem) => unfinished.set(recordingId, problem)
+    unfinished: (partFolder, problem) => unfinished.set(partFolder, problem)
   }
   const { detail } = yield* Effect.gen(function* () {
     const system = yield* ActorSystem
@@ -77,12 +77,12 @@ describe("adoption", () => {
     () =>
       Effect.gen(function* () {
         const published: Array<string> = []
-        const { unfinished } = yield* adopt(["broken", "fine"], {
+        const { partOf, unfinished } = yield* adopt(["broken", "fine"], {
           prepare: (partOf) => fs.rmSync(path.join(partOf("broken"), "journal.ebbj")),
           publish: ({ recordingId }) => Effect.sync(() => void published.push(recordingId))
         })
-        assert.deepStrictEqual([...unfinished.keys()], ["broken"])
-        assert.match(unfinished.get("broken") ?? "", /journal of recording broken is gone/)
+        assert.deepStrictEqual([...unfinished.keys()], [partOf("broken")])
+        assert.match(unfinished.get(partOf("broken")) ?? "", /journal of recording broken is gone/)
         assert.deepStrictEqual(published, ["fine"])
       }),
     patience

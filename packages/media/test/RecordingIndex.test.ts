@@ -8,6 +8,7 @@ import type { Receipt } from "../src/recording/index.ts"
 import { RecordingStore } from "../src/recording/index.ts"
 import type { IndexedRecording } from "../src/RecordingIndex.ts"
 import { RecordingIndex } from "../src/RecordingIndex.ts"
+import { aManifest } from "./recording/fixtures.ts"
 
 const recording = (changes: Partial<IndexedRecording> = {}): IndexedRecording => ({
   recordingId: "rec",
@@ -107,6 +108,67 @@ describe("RecordingIndex", () => {
       yield* index.note(recording({ state: "Failed" }))
       yield* index.withdraw(recording())
       assert.deepStrictEqual(yield* index.find("rec"), computed)
+    })
+  )
+
+  it.effect(
+    "says who gave a part up and why, keeps the id taken, and has its receipt once there is one",
+    () =>
+      Effect.gen(function* () {
+        const { index } = yield* setUp
+        const givenUp = { by: "ada", at: 9, reason: "r" }
+        const part = {
+          folder: "/d/incarnations/one/rec",
+          givenUp: { format: 1, ...givenUp },
+          manifest: undefined
+        }
+        // Nobody knows of what room and node it was.
+        yield* index.giveUp(part)
+        assert.isUndefined(yield* index.find("rec"))
+
+        yield* index.begin(recording({ packets: 7 }))
+        yield* index.note(recording({ state: "Failed", packets: 7, problem: "p" }))
+        yield* index.giveUp({ ...part, folder: "/d/incarnations/two/rec" })
+        assert.notProperty(yield* index.find("rec"), "givenUp")
+        yield* index.giveUp(part)
+        yield* index.giveUp(part)
+        const expected = {
+          state: "Failed",
+          packets: 7,
+          folder: part.folder,
+          givenUp,
+          problem: "given up by ada: r; it had failed: p"
+        }
+        assert.deepInclude(yield* index.find("rec"), expected)
+        // Its process tells of it once more.
+        yield* index.note(recording({ state: "Failed" }))
+        assert.deepInclude(yield* index.find("rec"), { state: "Failed", givenUp })
+        const other = recording({ nodeId: "b", incarnation: "two", startedAt: 2 })
+        assert.deepInclude(yield* Effect.flip(index.begin(other)), { _tag: "Conflict" })
+
+        yield* index.publish(receipt("one", "recording.webm"))
+        assert.notProperty(yield* index.find("rec"), "givenUp")
+        yield* index.giveUp(part)
+        assert.deepInclude(yield* index.find("rec"), { state: "Computed" })
+      })
+  )
+
+  it.effect("enters what was given up anew from its manifest, when the store was lost", () =>
+    Effect.gen(function* () {
+      const { index } = yield* setUp
+      const manifest = aManifest({ incarnation: "one" })
+      yield* index.giveUp({
+        folder: "/d/incarnations/one/rec",
+        givenUp: { format: 1, by: "ada", at: 9, reason: "r" },
+        manifest
+      })
+      assert.deepInclude(yield* index.find("rec"), {
+        roomId: manifest.roomId,
+        nodeId: manifest.nodeId,
+        startedAt: manifest.startedAt,
+        state: "Failed",
+        problem: "given up by ada: r"
+      })
     })
   )
 

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
 import { natsEndpoint } from "../cluster/embeddedNats.ts"
 import { mediaProgram, nodeEnvironment } from "../cluster/nodeLaunch.ts"
 import { paragraph } from "./help.ts"
@@ -99,31 +100,40 @@ const clusterEnvironment = theCluster.pipe(
   Effect.map(Option.getOrElse(() => ({})))
 )
 
+/** Runs `ebb-recordings` in place of this command, with what it says and its exit code. */
+const ebbRecordings = (...args: ReadonlyArray<string>) =>
+  command(
+    Effect.gen(function* () {
+      const { json } = yield* root
+      const environment = yield* clusterEnvironment
+      const code = yield* Effect.callback<number>((resume) => {
+        const program = [mediaProgram("ebb-recordings"), ...args, ...(json ? ["--json"] : [])]
+        const child = spawn(process.execPath, program, {
+          stdio: "inherit",
+          env: { ...process.env, ...environment }
+        })
+        child.once("close", (code) => resume(Effect.succeed(code ?? 1)))
+        return Effect.sync(() => child.kill("SIGKILL"))
+      })
+      if (code !== 0) return yield* new Ended({ code })
+    })
+  )
+
+const directory = Argument.String("directory").pipe(
+  Argument.withDescription("A node's data folder, as its --data-dir said"),
+  Argument.withMetavar("DIR")
+)
+
 const recover = Command.make(
   "recover",
   {
-    directory: Argument.String("directory").pipe(
-      Argument.withDescription("A node's data folder, as its --data-dir said"),
-      Argument.withMetavar("DIR")
+    directory,
+    givenUp: Flag.Boolean("given-up").pipe(
+      Flag.withDescription("Try again what was given up, too"),
+      Flag.withDefault(false)
     )
   },
-  ({ directory }) =>
-    command(
-      Effect.gen(function* () {
-        const { json } = yield* root
-        const environment = yield* clusterEnvironment
-        const code = yield* Effect.callback<number>((resume) => {
-          const args = [mediaProgram("ebb-recordings"), directory, ...(json ? ["--json"] : [])]
-          const child = spawn(process.execPath, args, {
-            stdio: "inherit",
-            env: { ...process.env, ...environment }
-          })
-          child.once("close", (code) => resume(Effect.succeed(code ?? 1)))
-          return Effect.sync(() => child.kill("SIGKILL"))
-        })
-        if (code !== 0) return yield* new Ended({ code })
-      })
-    )
+  ({ directory, givenUp }) => ebbRecordings(directory, ...(givenUp ? ["--given-up"] : []))
 ).pipe(
   Command.withShortDescription("Finish what dead processes left of recordings in a data folder"),
   Command.withDescription(
@@ -137,7 +147,42 @@ const recover = Command.make(
   )
 )
 
+const giveUp = Command.make(
+  "give-up",
+  {
+    directory,
+    recording: Argument.String("recording").pipe(
+      Argument.withDescription("The recording's id"),
+      Argument.withMetavar("ID")
+    ),
+    reason: Flag.String("reason").pipe(
+      Flag.withMetavar("TEXT"),
+      Flag.withDescription("Why, for those who ask later")
+    ),
+    yes: Flag.Boolean("yes").pipe(
+      Flag.withDescription("Without it nothing is given up"),
+      Flag.withDefault(false)
+    )
+  },
+  ({ directory, reason, recording, yes }) =>
+    // In one word each: a reason may begin with a dash.
+    ebbRecordings(directory, `--give-up=${recording}`, `--reason=${reason}`, ...(yes ? ["--yes"] : []))
+).pipe(
+  Command.withShortDescription("Give up a recording that cannot be finished"),
+  Command.withDescription(
+    paragraph(
+      "Give up a recording that cannot be finished, on its node's disk: no node tries",
+      "it again or ends with 4 for it, no rollout waits for it. Its journal is kept,",
+      "its id stays taken, lists show it as Failed, with the reason. Its node may",
+      "live. `ebb recordings recover DIR --given-up` tries it again.",
+      "",
+      "Exit codes: 0 given up, 4 it is captured or computed at this moment, 1 failed,",
+      "64 bad usage."
+    )
+  )
+)
+
 export const recordings = Command.make("recordings", {}, () => listRecordings).pipe(
-  Command.withDescription("List recordings, or finish what dead processes left of them"),
-  Command.withSubcommands([list, recover])
+  Command.withDescription("List recordings, finish what dead processes left of them, or give one up"),
+  Command.withSubcommands([list, recover, giveUp])
 )

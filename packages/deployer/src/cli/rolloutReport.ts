@@ -118,7 +118,7 @@ const toDo = ({ instance, reason }: RolloutFailure, to: string): string => {
     case "Ended":
       return `${again} recovers its recordings from disk and goes on with the other nodes`
     case "RecordingsLeft":
-      return `\`ebb recordings recover\` says what is in the way; ${again} looks again`
+      return `\`ebb recordings recover\` says what is in the way, \`ebb recordings give-up\` gives one up; ${again} looks again`
   }
 }
 

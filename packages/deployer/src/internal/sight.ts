@@ -23,9 +23,10 @@ export const makeSight = Effect.fnUntraced(function* (control: ControlClient) {
       })),
       Effect.orElseSucceed(() => undefined)
     )
-  const isComputed = (recordingId: string) =>
+  /** Nobody has to wait for it any more. */
+  const isSettled = (recordingId: string) =>
     control.call("recording.get", { recordingId }, askOnce).pipe(
-      Effect.map(({ state }) => state === "Computed"),
+      Effect.map(({ givenUp, state }) => state === "Computed" || givenUp !== undefined),
       Effect.orElseSucceed(() => false)
     )
 
@@ -39,7 +40,7 @@ export const makeSight = Effect.fnUntraced(function* (control: ControlClient) {
     const report = isRunning ? yield* reportOf(old) : undefined
     if (rollout._tag === "Settling") {
       for (const recording of rollout.recordings) {
-        if (!computed.has(recording) && (yield* isComputed(recording))) computed.add(recording)
+        if (!computed.has(recording) && (yield* isSettled(recording))) computed.add(recording)
       }
     }
     const nodes = new Map(

@@ -2,7 +2,11 @@
 /**
  * Finishes the recordings that dead processes left in a data folder, without a node:
  *
- *     ebb-recordings DATA_DIR [--store-dir DIR] [--json]
+ *     ebb-recordings DATA_DIR [--given-up] [--store-dir DIR] [--json]
+ *
+ * and gives up one that cannot be finished:
+ *
+ *     ebb-recordings DATA_DIR --give-up RECORDING --reason TEXT --yes
  *
  * Takes only from folders whose process is dead, so it may run beside living nodes, and may be killed and run again. With EBB_NATS and
  * its companions (as for ebb-node) set, what it finds is entered into the cluster's index too.
@@ -16,24 +20,33 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import { existsSync } from "node:fs"
+import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import type { PartOutcome } from "../recording/index.ts"
-import { checkFfmpeg, readManifest, recover, RecordingStore } from "../recording/index.ts"
+import { checkFfmpeg, giveUp, readManifest, recover, RecordingStore } from "../recording/index.ts"
 
 const help = `ebb-recordings: finishes what dead processes left of recordings
 
 Usage: ebb-recordings DATA_DIR [options]
+       ebb-recordings DATA_DIR --give-up RECORDING --reason TEXT --yes [options]
 
+  --given-up        tries again what was given up, too
+  --give-up ID      gives this recording up: its journal is kept, and no node
+                    tries it again, waits for it, or ends with 4 for it
+  --reason TEXT     why, for those who ask later
+  --by NAME         who (default: the user and host it is run by)
+  --yes             without it nothing is given up
   --store-dir DIR   where results go (default: DATA_DIR/results)   EBB_STORE_DIR
   --json            a line of JSON for each part; the last is the sum
   --help
 
-With EBB_NATS, EBB_CLUSTER, EBB_NATS_USER, EBB_NATS_PASSWORD and EBB_NATS_INBOX set as for ebb-node, receipts are
-entered into the cluster's index too. It changes nothing of living processes.
+With EBB_NATS, EBB_CLUSTER, EBB_NATS_USER, EBB_NATS_PASSWORD and EBB_NATS_INBOX set as for ebb-node, what
+is found is entered into the cluster's index too. It takes nothing from living processes.
 
-Exit codes: 0 nothing is left to do, 4 something could not be finished (it is named, and kept), 1 failed, 64 bad usage.
+Exit codes: 0 nothing is left to do, 4 something could not be finished, or is at work at this moment and was
+not given up (it is named, and kept), 1 failed, 64 bad usage.
 `
 
 const usage = (problem: string): never => {
@@ -46,6 +59,11 @@ const parse = () => {
       allowPositionals: true,
       options: {
         "store-dir": { type: "string" },
+        "given-up": { type: "boolean", default: false },
+        "give-up": { type: "string" },
+        reason: { type: "string" },
+        by: { type: "string" },
+        yes: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         help: { type: "boolean", default: false }
       }
@@ -64,6 +82,15 @@ if (more.length > 0) usage("name one data folder")
 if (!existsSync(dataDir)) usage(`there is no folder '${dataDir}'`)
 if (!existsSync(path.join(dataDir, "incarnations"))) {
   usage(`'${dataDir}' is no data folder of a node: there is no folder 'incarnations' in it`)
+}
+const unwanted = values["give-up"]
+if (unwanted !== undefined) {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(unwanted)) usage(`'${unwanted}' is not a recording's id`)
+  if (!values.reason?.trim() || values.reason.length > 1024)
+    usage("--give-up wants a --reason of 1 to 1024 letters")
+  if (!values.yes) {
+    usage(`--give-up wants --yes: no node will try recording '${unwanted}' again; its journal is kept`)
+  }
 }
 const env = (name: string) => process.env[name] || undefined
 const storeDir = values["store-dir"] ?? env("EBB_STORE_DIR") ?? path.join(dataDir, "results")
@@ -91,6 +118,9 @@ const lineOf = Effect.fnUntraced(function* (outcome: PartOutcome) {
     ...(manifest === undefined ? {} : { roomId: manifest.roomId, nodeId: manifest.nodeId }),
     folder,
     ...(outcome._tag === "Held" ? { holder: outcome.holder } : {}),
+    ...(outcome._tag === "GivenUp"
+      ? { by: outcome.givenUp.by, at: outcome.givenUp.at, reason: outcome.givenUp.reason }
+      : {}),
     ...(outcome._tag === "Failed" ? { problem: outcome.error.message } : {})
   }
 })
@@ -104,6 +134,10 @@ const words = (outcome: PartOutcome): string => {
       return `${recordingId}: was computed before`
     case "Held":
       return `${recordingId}: left alone, its process lives`
+    case "GivenUp": {
+      const { at, by, reason } = outcome.givenUp
+      return `${recordingId}: given up by ${by} at ${new Date(at).toISOString()}, its journal is kept in ${outcome.folder}: ${reason}`
+    }
     case "Left":
       return `${recordingId}: left to the next run`
     case "NothingCaptured":
@@ -116,7 +150,7 @@ const words = (outcome: PartOutcome): string => {
 const say = (json: object, text: string) =>
   process.stdout.write(`${values.json ? JSON.stringify(json) : text}\n`)
 
-/** Enters receipts into the cluster's index; does nothing without a cluster. */
+/** Enters what is found into the cluster's index; does nothing without a cluster. */
 const publisher = Effect.gen(function* () {
   const servers = env("EBB_NATS")
   if (servers === undefined) return () => Effect.void
@@ -135,7 +169,9 @@ const publisher = Effect.gen(function* () {
   return (outcome: PartOutcome) =>
     outcome._tag === "Recovered" || outcome._tag === "AlreadyDone"
       ? index.publish(outcome.receipt)
-      : Effect.void
+      : outcome._tag === "GivenUp"
+        ? index.giveUp(outcome)
+        : Effect.void
 }).pipe(
   Effect.catch((error) =>
     Effect.as(
@@ -147,16 +183,21 @@ const publisher = Effect.gen(function* () {
   )
 )
 
-const program = Effect.gen(function* () {
+const tell = Effect.fnUntraced(function* (
+  outcome: PartOutcome,
+  publish: (outcome: PartOutcome) => Effect.Effect<void>
+) {
+  yield* publish(outcome)
+  say(yield* lineOf(outcome), words(outcome))
+})
+
+const finish = Effect.gen(function* () {
   yield* checkFfmpeg
   const publish = yield* publisher
   const outcomes = yield* recover(dataDir, {
     computedBy: "ebb-recordings",
-    onOutcome: (outcome) =>
-      Effect.andThen(
-        publish(outcome),
-        Effect.map(lineOf(outcome), (line) => say(line, words(outcome)))
-      )
+    givenUpToo: values["given-up"],
+    onOutcome: (outcome) => tell(outcome, publish)
   })
   const count = (tag: PartOutcome["_tag"]) => outcomes.filter(({ _tag }) => _tag === tag).length
   const sum = {
@@ -165,14 +206,35 @@ const program = Effect.gen(function* () {
     alreadyDone: count("AlreadyDone"),
     held: count("Held"),
     nothingCaptured: count("NothingCaptured"),
+    givenUp: count("GivenUp"),
     failed: count("Failed")
   }
+  const givenUp = sum.givenUp === 0 ? "" : `, ${sum.givenUp} given up`
   say(
     sum,
-    `${sum.recovered} computed, ${sum.alreadyDone} were, ${sum.held} belong to living processes, ${sum.failed} failed`
+    `${sum.recovered} computed, ${sum.alreadyDone} were, ${sum.held} belong to living processes${givenUp}, ${sum.failed} failed`
   )
   return sum.failed > 0 ? 4 : 0
-}).pipe(
+})
+
+const giveUpOne = Effect.fnUntraced(function* (recordingId: string, reason: string) {
+  const user = env("SUDO_USER") ?? env("USER") ?? `uid ${process.getuid?.() ?? "unknown"}`
+  const by = values.by ?? `${user}@${os.hostname()}`
+  const publish = yield* publisher
+  const outcomes = yield* giveUp(dataDir, recordingId, { by, reason })
+  for (const outcome of outcomes) yield* tell(outcome, publish)
+  const given = outcomes.filter(({ _tag }) => _tag === "GivenUp").length
+  say(
+    { type: "Result", givenUp: given, parts: outcomes.length },
+    `${given} of ${outcomes.length} parts given up`
+  )
+  if (outcomes.length > 0)
+    return outcomes.every(({ _tag }) => _tag === "GivenUp" || _tag === "AlreadyDone") ? 0 : 4
+  process.stderr.write(`ebb-recordings: there is no part of recording '${recordingId}' in ${dataDir}\n`)
+  return 1
+})
+
+const program = (unwanted === undefined ? finish : giveUpOne(unwanted, values.reason ?? "")).pipe(
   Effect.scoped,
   Effect.provide(RecordingStore.folder(storeDir)),
   Effect.provideService(Logger.LogToStderr, true),

@@ -46,7 +46,7 @@ const indexedOr =
       const recording = yield* index.find(recordingId)
       if (recording === undefined) return yield* Effect.fail(silent)
       const { incarnation, state } = recording
-      if (!unfinished.has(state)) return recording
+      if (!unfinished.has(state) || recording.givenUp !== undefined) return recording
       if (incarnation !== undefined && (yield* leases.isDead(incarnation))) return interrupted(recording)
       // Its last word: it has ended on a node that lives.
       return state === "Failed" ? recording : yield* Effect.fail(silent)

@@ -8,7 +8,7 @@ import { Millis, Reason, WallMs } from "./Common.ts"
  * - `Capturing`  packets go into its journal
  * - `Sealing`    capture is over; it is being muxed, verified and stored
  * - `Computed`   its receipt is there
- * - `Failed`     it could not be computed; its journal is kept, and named
+ * - `Failed`     it could not be computed; its journal is kept, and named. With `givenUp` no node tries it again
  * - `Interrupted` its node is dead; its journal waits to be adopted by a later start on its data folder, or by
  *                `ebb recordings recover DIR`. Said of it by others, never by a recording itself
  */
@@ -35,7 +35,9 @@ export const RecordingInfo = Schema.Struct({
   durationMs: Schema.optionalKey(Millis),
   computedAt: Schema.optionalKey(WallMs),
   /** Why it failed, or what it waits for. */
-  problem: Schema.optionalKey(Schema.String)
+  problem: Schema.optionalKey(Schema.String),
+  /** A person gave it up: no node waits for it or tries it again. */
+  givenUp: Schema.optionalKey(Schema.Struct({ by: Schema.String, at: WallMs, reason: Schema.String }))
 })
 export type RecordingInfo = typeof RecordingInfo.Type
 

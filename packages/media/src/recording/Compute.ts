@@ -65,6 +65,9 @@ export interface ComputeOptions {
   readonly onProgress?: (progress: ComputeProgress) => void
 }
 
+/** In a part's folder, held by whoever computes it. */
+export const computeLock = "compute.lock"
+
 /**
  * Computes a part in this process, whose event loop it keeps busy: a node calls `computeInChild`. The caller holds the lock of the
  * incarnation's folder. Idempotent: a receipt for the same part is returned as it is. A second computation of the same part
@@ -80,7 +83,7 @@ export const compute: (
     const manifest = yield* requireManifest(partFolder, journalFile)
     const gone = new JournalMissing({ folder: partFolder, recordingId: manifest.recordingId })
     yield* lockFolder(partFolder, {
-      name: "compute.lock",
+      name: computeLock,
       holder: { pid: process.pid },
       waitSeconds: Infinity
     }).pipe(Effect.catchTag("FolderHeld", () => Effect.fail(gone)))

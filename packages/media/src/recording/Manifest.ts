@@ -18,7 +18,7 @@ export const manifestFormat = 1
  * - `Capturing`  packets are being written, or were when the process died
  * - `Sealing`    the journal is sealed and waits for its receipt
  * - `Computed`   the receipt is there
- * - `Failed`     given up by a person; nothing computes it again
+ * - `Failed`     given up by a person: `given-up.json` says by whom and why
  */
 export const RecordingState = openLiterals(["Capturing", "Sealing", "Computed", "Failed"])
 export type RecordingState = typeof RecordingState.Type

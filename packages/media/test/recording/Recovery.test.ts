@@ -4,8 +4,10 @@ import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { lockFolder } from "../../src/recording/FolderLock.ts"
 import * as IncarnationFolder from "../../src/recording/IncarnationFolder.ts"
-import { recover } from "../../src/recording/Recovery.ts"
+import { readManifest } from "../../src/recording/Manifest.ts"
+import { giveUp, recover, stillUnfinished } from "../../src/recording/Recovery.ts"
 import type { PartOutcome } from "../../src/recording/Recovery.ts"
 import { RecordingStore } from "../../src/recording/RecordingStore.ts"
 import { keepRemovingExpired, removeExpired } from "../../src/recording/Retention.ts"
@@ -13,6 +15,7 @@ import { temporaryFolder, writePart } from "./fixtures.ts"
 
 const setUp = Effect.gen(function* () {
   const dataDir = yield* temporaryFolder
+  const store = RecordingStore.folder(path.join(dataDir, "results"))
   const partAt = (incarnation: string, recordingId: string) =>
     path.join(dataDir, "incarnations", incarnation, recordingId)
   return {
@@ -27,7 +30,15 @@ const setUp = Effect.gen(function* () {
       }),
     recover: (onOutcome?: (outcome: PartOutcome) => Effect.Effect<void>) =>
       recover(dataDir, { computedBy: "test", ...(onOutcome === undefined ? {} : { onOutcome }) }).pipe(
-        Effect.provide(RecordingStore.folder(path.join(dataDir, "results")))
+        Effect.provide(store)
+      ),
+    recoverGivenUp: Effect.provide(recover(dataDir, { computedBy: "test", givenUpToo: true }), store),
+    giveUp: (recordingId: string, reason = "the disk died") =>
+      Effect.provide(giveUp(dataDir, recordingId, { by: "ada", reason }), store),
+    stillUnfinished: (folders: ReadonlyArray<string>) =>
+      stillUnfinished(new Map(folders.map((folder) => [folder, "p"]))).pipe(
+        Effect.map((left) => left.map(({ recordingId }) => recordingId)),
+        Effect.provide(store)
       )
   }
 })
@@ -80,6 +91,105 @@ describe("recover", () => {
       Effect.gen(function* () {
         const { recover } = yield* setUp
         assert.deepStrictEqual(yield* recover(), [])
+      }),
+    patience
+  )
+})
+
+describe("giveUp", () => {
+  it.live(
+    "says durably who gave a part up, and why: it is not computed again but by hand, and its journal is as it was",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, giveUp, partAt, recover, recoverGivenUp, stillUnfinished, write } = yield* setUp
+        const part = partAt("a", "rec")
+        yield* write("a", "rec")
+        yield* write("a", "other")
+        const journal = fs.readFileSync(path.join(part, "journal.ebbj"))
+        assert.deepStrictEqual(yield* stillUnfinished([part, partAt("a", "other")]), ["rec", "other"])
+
+        const [given, ...more] = yield* giveUp("rec")
+        assert.deepStrictEqual(more, [])
+        assert.deepInclude(given, { _tag: "GivenUp", folder: part })
+        assert.deepInclude(given?._tag === "GivenUp" ? given.givenUp : {}, {
+          by: "ada",
+          reason: "the disk died"
+        })
+        // The first word counts.
+        assert.deepStrictEqual((yield* giveUp("rec", "no matter"))[0]?._tag === "GivenUp", true)
+        assert.deepInclude(JSON.parse(fs.readFileSync(path.join(part, "given-up.json"), "utf8")), {
+          format: 1,
+          by: "ada",
+          reason: "the disk died"
+        })
+        assert.strictEqual((yield* readManifest(part))?.state, "Failed")
+        assert.deepStrictEqual(yield* stillUnfinished([part, partAt("a", "other")]), ["other"])
+
+        assert.deepStrictEqual(
+          (yield* recover()).map(({ _tag }) => _tag),
+          ["Recovered", "GivenUp"]
+        )
+        assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1 }), [partAt("a", "other")])
+        assert.deepStrictEqual(fs.readFileSync(path.join(part, "journal.ebbj")), journal)
+        // By its receipt in the store: its folder is gone.
+        assert.deepStrictEqual(yield* stillUnfinished([partAt("a", "other")]), [])
+
+        assert.deepStrictEqual(
+          (yield* recoverGivenUp).map(({ _tag }) => _tag),
+          ["Recovered"]
+        )
+        assert.strictEqual((yield* readManifest(part))?.state, "Computed")
+        assert.deepStrictEqual(
+          (yield* recover()).map(({ _tag }) => _tag),
+          ["AlreadyDone"]
+        )
+        assert.strictEqual((yield* giveUp("rec"))[0]?._tag, "AlreadyDone")
+      }),
+    patience
+  )
+
+  it.live(
+    "is for parts without a manifest, too",
+    () =>
+      Effect.gen(function* () {
+        const { giveUp, partAt, recover, write } = yield* setUp
+        yield* write("a", "rec")
+        fs.writeFileSync(path.join(partAt("a", "rec"), "manifest.json"), "{")
+        yield* write("b", "rec")
+        fs.rmSync(path.join(partAt("b", "rec"), "manifest.json"))
+        assert.deepStrictEqual(
+          (yield* giveUp("rec")).map(({ _tag }) => _tag),
+          ["GivenUp", "GivenUp"]
+        )
+        assert.deepStrictEqual(
+          (yield* recover()).map(({ _tag }) => _tag),
+          ["GivenUp", "GivenUp"]
+        )
+        assert.deepStrictEqual(yield* giveUp("unknown"), [])
+      }),
+    patience
+  )
+
+  it.live(
+    "is done beside the living process that captured it once it is sealed, and not while it captures or computes",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, giveUp, partAt } = yield* setUp
+        const part = (recordingId: string) => ({
+          folder: partAt("living", recordingId),
+          manifest: { incarnation: "living", recordingId },
+          tracks: {},
+          events: []
+        })
+        yield* IncarnationFolder.acquire(dataDir, { incarnation: "living", nodeId: "me" })
+        yield* writePart({ ...part("captured"), seal: false })
+        yield* writePart(part("sealed"))
+        yield* writePart(part("computing"))
+        yield* lockFolder(partAt("living", "computing"), { name: "compute.lock", holder: {} })
+        assert.deepInclude((yield* giveUp("captured"))[0], { _tag: "Held" })
+        assert.deepInclude((yield* giveUp("computing"))[0], { _tag: "Held" })
+        assert.deepInclude((yield* giveUp("sealed"))[0], { _tag: "GivenUp" })
+        assert.isFalse(fs.existsSync(path.join(partAt("living", "captured"), "given-up.json")))
       }),
     patience
   )
