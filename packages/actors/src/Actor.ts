@@ -7,8 +7,8 @@ import type * as Scope from "effect/Scope"
 import type { ActorCrashed, AlreadySpawned, NodeDraining } from "./ActorError.ts"
 import type { ActorRef } from "./ActorRef.ts"
 import type { Address, Epoch, Id } from "./Address.ts"
-import type { DrainDeadlines, DrainOutcome, DrainRequest } from "./Drain.ts"
-import type { Holds, OnCrash, Terminated } from "./internal/cell.ts"
+import type { ChildInfo, DrainDeadlines, DrainOutcome, DrainProgress, DrainRequest, Holds } from "./Drain.ts"
+import type { OnCrash, Terminated } from "./internal/cell.ts"
 import type { AnyMessage, Handlers, HandlersEnv, Protocol } from "./internal/rpcSeam.ts"
 import type { Cause, NodeState, StateChange } from "./NodeState.ts"
 
@@ -59,13 +59,6 @@ export interface Spawned<R extends AnyMessage, E> {
   readonly outcome: Effect.Effect<DrainOutcome>
 }
 
-export interface ChildInfo {
-  readonly kind: string
-  readonly id: Id
-  readonly holds: Holds
-  readonly ageMs: number
-}
-
 /** An actor's own view of itself. Everything but `spawn`'s start is synchronous. */
 export interface Self {
   readonly address: Address
@@ -100,6 +93,9 @@ export interface Self {
 
   /** Says by which epoch this actor holds its name: messages that carry another are refused with `StaleEpoch`. */
   readonly setEpoch: (epoch: Epoch) => void
+
+  /** How far its drain is, and who holds it up. */
+  readonly progress: () => DrainProgress
 
   /** Begins or joins this actor's drain; see `Drain`. */
   readonly drain: (request: DrainRequest) => Effect.Effect<DrainOutcome>

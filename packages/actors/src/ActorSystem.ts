@@ -166,13 +166,8 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
   const selfOf = (cell: Cell): Self => ({
     address: cell.address,
     spawn: (definition, id, args, spawnOptions) => spawnIn(cell, definition, id, args, spawnOptions),
-    children: () =>
-      [...cell.children.values()].map((child) => ({
-        kind: child.address.kind,
-        id: child.address.id,
-        holds: child.holds,
-        ageMs: child.nowMs() - child.startedAtMs
-      })),
+    children: () => cell.childInfos(),
+    progress: () => cell.drain.progress(),
     stop: (detail) => Effect.sync(() => cell.end("itself", detail)),
     watch: (ref, onEnd) => Effect.asVoid(Effect.forkIn(Effect.flatMap(ref.terminated, onEnd), cell.scope)),
     state: () => cell.drain.state,

@@ -6,6 +6,7 @@
  * Sealing, unless someone who cannot take a stop back asked for it. Leaves what a child is, and how it ends, to the cell.
  */
 import * as Schema from "effect/Schema"
+import type { Id } from "./Address.ts"
 import type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
 import { initialState, isReversible, transition } from "./NodeState.ts"
 
@@ -42,11 +43,40 @@ export type DrainOutcome =
   | { readonly _tag: "Undrained" }
   | { readonly _tag: "Ended"; readonly by: string }
 
+/** What a drain of the parent waits for: `serving` children may take hours; `sealing` ones finish what was served. */
+export type Holds = "serving" | "sealing"
+
+export interface ChildInfo {
+  readonly kind: string
+  readonly id: Id
+  readonly holds: Holds
+  readonly ageMs: number
+}
+
+/** How far an actor's drain is, and who holds it up. */
+export interface DrainProgress {
+  readonly state: NodeState
+  /** Live children, by what they hold up. */
+  readonly serving: number
+  readonly sealing: number
+  /** Those that the present phase waits for, the oldest first, at most `maxBlockers`. Empty while it does not drain. */
+  readonly blockers: ReadonlyArray<ChildInfo>
+  /** Of the drain that runs, or of the next one that brings none of its own. */
+  readonly deadlines: DrainDeadlines
+  /** Milliseconds since the present phase of the drain began; absent while it does not drain. */
+  readonly phaseMs?: number
+  /** Milliseconds until the clock of the present phase fires; absent when there is none. */
+  readonly leftMs?: number
+}
+
+/** As many as fit into a frame with room to spare, and more than anybody reads. */
+export const maxBlockers = 256
+
 /** What the drain needs of the actor it ends. All are called synchronously. */
 export interface Drained {
-  /** Names of live children, by what they hold up. */
-  readonly serving: () => ReadonlyArray<string>
-  readonly sealing: () => ReadonlyArray<string>
+  /** How many children live, by what they hold up: asked at each child's end, so it must not count them. */
+  readonly holding: (holds: Holds) => number
+  readonly children: () => ReadonlyArray<ChildInfo>
   readonly endServing: (how: "gently" | "kill") => void
   /** Ends the actor itself. With `kill` also the children that are left. */
   readonly finish: (how: "gently" | "kill", detail: string) => void
@@ -89,7 +119,7 @@ export class Drain {
   }
 
   /** May a child be spawned now? What must be finished may still begin while what it belongs to is served. */
-  admits(holds: "serving" | "sealing", prefer: boolean): boolean {
+  admits(holds: Holds, prefer: boolean): boolean {
     const { admission, life } = this.#state
     // Not while it evacuates: what is taken then nobody would end.
     if (holds === "serving") return admission !== "closed" || (prefer && life === "Draining")
@@ -148,16 +178,39 @@ export class Drain {
     return undefined
   }
 
+  progress(): DrainProgress {
+    const { life } = this.#state
+    const phase = life === "Sealing" ? "sealing" : isReversible(life) ? "serving" : undefined
+    const phaseMs = this.#actor.nowMs() - this.#phaseBeganMs
+    const [deadlineMs] = this.#deadlineOf(life)
+    return {
+      state: this.#state,
+      serving: this.#actor.holding("serving"),
+      sealing: this.#actor.holding("sealing"),
+      blockers: phase === undefined ? [] : this.#waitedFor(phase).slice(0, maxBlockers),
+      deadlines: this.#deadlines,
+      ...(phase === undefined ? {} : { phaseMs }),
+      ...(deadlineMs === undefined ? {} : { leftMs: Math.max(0, deadlineMs - phaseMs) })
+    }
+  }
+
+  #waitedFor(holds: Holds): ReadonlyArray<ChildInfo> {
+    return this.#actor
+      .children()
+      .filter((child) => child.holds === holds)
+      .toSorted((a, b) => b.ageMs - a.ageMs)
+  }
+
   /** Told after each child's end. Moves on when nothing holds the drain up. */
   childrenChanged(): void {
     if (!this.#asked) return
     const cause: Cause = { by: "drain", reason: "nothing is served any more" }
-    if (isReversible(this.#state.life) && this.#actor.serving().length === 0) {
+    if (isReversible(this.#state.life) && this.#actor.holding("serving") === 0) {
       this.move("life", "Sealing", cause)
       this.#phaseBeganMs = this.#actor.nowMs()
       this.#setClock()
     }
-    if (this.#state.life === "Sealing" && this.#actor.sealing().length === 0 && this.#left === undefined) {
+    if (this.#state.life === "Sealing" && this.#actor.holding("sealing") === 0 && this.#left === undefined) {
       this.#cancelTimer()
       this.move("life", "Drained", { by: "drain", reason: "nothing is left" })
       this.#actor.finish("gently", "drained")
@@ -182,7 +235,7 @@ export class Drain {
 
   #evacuate(cause: Cause): void {
     if (!this.move("life", "Evacuating", cause)) return
-    this.#evacuated = this.#actor.serving().length > 0
+    this.#evacuated = this.#actor.holding("serving") > 0
     this.#phaseBeganMs = this.#actor.nowMs()
     this.#setClock()
     this.#actor.endServing("gently")
@@ -209,7 +262,7 @@ export class Drain {
         return [
           sealingMs,
           () => {
-            this.#left = this.#actor.sealing()
+            this.#left = this.#waitedFor("sealing").map(({ id, kind }) => `${kind}/${id}`)
             this.#actor.finish("kill", "sealing deadline")
           }
         ]

@@ -18,6 +18,19 @@ const cause = {
 /** One life's end, as told to far watchers. `by` is open: a later version may know another. */
 export const TerminatedWire = Schema.Struct({ by: Schema.String, detail: Schema.String })
 
+/** `DrainProgress` on the wire; times in milliseconds. */
+export const ProgressWire = Schema.Struct({
+  state: Schema.Struct({ life: Schema.String, admission: Schema.String, control: Schema.String }),
+  serving: Schema.Int,
+  sealing: Schema.Int,
+  blockers: Schema.Array(
+    Schema.Struct({ kind: Schema.String, id: Id, holds: Schema.String, ageMs: Schema.Finite })
+  ),
+  deadlines: DrainDeadlines,
+  phaseMs: Schema.optionalKey(Milliseconds),
+  leftMs: Schema.optionalKey(Milliseconds)
+})
+
 export const SystemProtocol = protocol(
   /** Begins or joins a drain; answers when admission is closed, not when the drain is over: `Watch` for that. */
   message("Drain", {
@@ -40,6 +53,8 @@ export const SystemProtocol = protocol(
     success: Schema.Struct({ changed: Schema.Boolean }),
     error: NoSuchActor
   }),
+  /** How far its drain is, and who holds it up; also while it does not drain. Words are open: a later version may know others. */
+  message("Progress", { payload: target, success: ProgressWire, error: NoSuchActor }),
   message("Stop", {
     payload: { ...target, detail: Schema.String.check(Schema.isMaxLength(1024)), kill: Schema.Boolean },
     error: NoSuchActor

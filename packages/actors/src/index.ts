@@ -1,5 +1,5 @@
 /** The actor runtime: everything public, named one by one. */
-export type { ChildInfo, Definition, Self, Spawned, SpawnOptions } from "./Actor.ts"
+export type { Definition, Self, Spawned, SpawnOptions } from "./Actor.ts"
 export { define } from "./Actor.ts"
 export {
   ActorCrashed,
@@ -27,12 +27,12 @@ export type { Address, Incarnation, Subjects } from "./Address.ts"
 export { Epoch, formatAddress, Id, isId, makeIncarnation, subjects, wireVersion } from "./Address.ts"
 export type { DeadLetter, DropReason } from "./DeadLetters.ts"
 export { DeadLetters } from "./DeadLetters.ts"
-export type { DrainOutcome, DrainRequest } from "./Drain.ts"
+export type { ChildInfo, DrainOutcome, DrainProgress, DrainRequest, Holds } from "./Drain.ts"
 export { DrainDeadlines } from "./Drain.ts"
 export { maxFrameBytes, pack, unpack } from "./Envelope.ts"
 export type { MessageCodec, Protocol } from "./internal/rpcSeam.ts"
 export { codecOf } from "./internal/rpcSeam.ts"
-export type { EndedBy, Holds, OnCrash, Terminated } from "./internal/cell.ts"
+export type { EndedBy, OnCrash, Terminated } from "./internal/cell.ts"
 export type {
   AnyMessage,
   AskTag,
@@ -58,6 +58,8 @@ export type { Frame } from "./Transport.ts"
 export { Transport, TransportError } from "./Transport.ts"
 export { layer as layerNats } from "./nats/Nats.ts"
 export { NatsConnection, type NatsOptions } from "./nats/NatsConnection.ts"
+export { NatsRefused } from "./nats/NatsRefused.ts"
+export type { NatsSecurity, NatsTls } from "./nats/natsSecurity.ts"
 export type { NatsRegistryOptions } from "./nats/NatsRegistry.ts"
 export { AlreadyOwned, NatsUnavailable, NodeIdHeld, Superseded } from "./ActorError.ts"
 export type { Located, Name, Verified } from "./Directory.ts"

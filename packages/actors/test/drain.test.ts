@@ -245,3 +245,38 @@ it.effect("an undrain of what does not drain changes nothing: a cordon stays", (
     expect(yield* admit("cordoned")).toEqual({ changed: false })
   })
 )
+
+it.effect("a drain says how far it is: who blocks, the oldest first, and when its clock fires", () =>
+  Effect.gen(function* () {
+    const { child, drain, far, here } = yield* node
+    const progress = here.system(here.incarnation).ask("Progress", { kind: "counter", id: "node" })
+    yield* far.ask("Spawn", { id: "old" })
+    yield* TestClock.adjust(1000)
+    yield* far.ask("Spawn", { id: "young" })
+    yield* far.ask("Spawn", { id: "recording", holds: "sealing" })
+    expect(yield* progress).toMatchObject({ serving: 2, sealing: 1, blockers: [], deadlines: {} })
+    yield* TestClock.adjust(500)
+    yield* drain({ deadlines: { drainMs: 5000, sealingMs: 9000 } })
+    yield* TestClock.adjust(2000)
+    const blocker = (id: string, ageMs: number, holds = "serving") => ({ kind: "counter", id, holds, ageMs })
+    expect(yield* progress).toEqual({
+      state: { life: "Draining", admission: "closed", control: "connected" },
+      serving: 2,
+      sealing: 1,
+      blockers: [blocker("old", 3500), blocker("young", 2500)],
+      deadlines: { drainMs: 5000, sealingMs: 9000 },
+      phaseMs: 2000,
+      leftMs: 3000
+    })
+    for (const id of ["old", "young"]) yield* child(id).ask("End", { detail: "closed" })
+    yield* TestClock.adjust(100)
+    expect(yield* progress).toMatchObject({
+      state: { life: "Sealing" },
+      serving: 0,
+      sealing: 1,
+      blockers: [blocker("recording", 2600, "sealing")],
+      phaseMs: 100,
+      leftMs: 8900
+    })
+  })
+)

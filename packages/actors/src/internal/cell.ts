@@ -19,7 +19,7 @@ import { ActorCrashed } from "../ActorError.ts"
 import type { Address, Epoch } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
-import type { DrainDeadlines } from "../Drain.ts"
+import type { ChildInfo, DrainDeadlines, Holds } from "../Drain.ts"
 import { Drain } from "../Drain.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
 import { closeWithin } from "./closeWithin.ts"
@@ -36,9 +36,6 @@ export interface Terminated {
   readonly by: EndedBy | "lost"
   readonly detail: string
 }
-
-/** What a drain of the parent waits for: `serving` children may take hours; `sealing` ones finish what was served. */
-export type Holds = "serving" | "sealing"
 
 /**
  * What is done when an actor crashes, that is when one of its handlers or its start died.
@@ -101,6 +98,7 @@ export class Cell {
   /** The fencing epoch it holds its name by, once it has claimed it. Messages meant for another are refused. */
   epoch: Epoch | undefined
 
+  readonly #holding: Record<Holds, number> = { serving: 0, sealing: 0 }
   readonly #host: CellHost
   readonly #options: CellOptions
   readonly #clock: Clock.Clock
@@ -126,8 +124,8 @@ export class Cell {
     this.startedAtMs = this.nowMs()
     this.drain = new Drain(
       {
-        serving: () => this.#childrenThat("serving"),
-        sealing: () => this.#childrenThat("sealing"),
+        holding: (holds) => this.#holding[holds],
+        children: () => this.childInfos(),
         endServing: (how) => {
           for (const child of this.children.values()) {
             if (child.holds === "serving") child.end(how === "kill" ? "kill" : "parent", "evacuated")
@@ -162,7 +160,7 @@ export class Cell {
       },
       options.capacity
     )
-    options.parent?.children.set(this.name, this)
+    if (options.parent !== undefined) options.parent.#took(this)
     host.cells.set(this.name, this)
   }
 
@@ -239,6 +237,25 @@ export class Cell {
   closeStream(stream: ReplyStream): Effect.Effect<void> {
     this.#streams?.delete(stream)
     return stream.close()
+  }
+
+  childInfos(): ReadonlyArray<ChildInfo> {
+    const nowMs = this.nowMs()
+    return [...this.children.values()].map(({ address: { id, kind }, holds, startedAtMs }) => ({
+      kind,
+      id,
+      holds,
+      ageMs: nowMs - startedAtMs
+    }))
+  }
+
+  #took(child: Cell): void {
+    this.children.set(child.name, child)
+    this.#holding[child.holds]++
+  }
+
+  #lost(child: Cell): void {
+    if (this.children.delete(child.name)) this.#holding[child.holds]--
   }
 
   /** Opens or cordons. False when it was so already, and while it drains. */
@@ -368,8 +385,9 @@ export class Cell {
 
   #sayGoodbye(by: EndedBy, detail: string): void {
     this.#host.cells.delete(this.name)
-    this.parent?.children.delete(this.name)
-    Deferred.doneUnsafe(this.started, this.#endedError())
+    if (this.parent !== undefined) this.parent.#lost(this)
+    // Most have served: an error that nobody reads is not made.
+    if (!Deferred.isDoneUnsafe(this.started)) Deferred.doneUnsafe(this.started, this.#endedError())
     this.drain.ended({ by, detail, failed: by === "crash" })
     Deferred.doneUnsafe(this.ended, Exit.succeed({ address: this.address, by, detail }))
     this.parent?.drain.childrenChanged()
@@ -383,10 +401,6 @@ export class Cell {
   #interruptAll(): void {
     this.lane.interruptAll()
     for (const child of this.children.values()) child.end("kill", this.#ending?.detail ?? "killed")
-  }
-
-  #childrenThat(holds: Holds): ReadonlyArray<string> {
-    return [...this.children].filter(([, child]) => child.holds === holds).map(([name]) => name)
   }
 
   #run<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {

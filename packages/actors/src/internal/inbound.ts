@@ -52,6 +52,7 @@ const systemHandlers: {
       return reason === undefined ? Effect.void : Effect.fail(new UndrainRefused({ nodeId, reason }))
     }),
   Admit: (cell, input) => Effect.sync(() => ({ changed: cell.admit(input.admission, input) })),
+  Progress: (cell) => Effect.sync(() => cell.drain.progress()),
   Stop: (cell, input) => Effect.sync(() => cell.end(input.kill ? "kill" : "parent", input.detail)),
   Watch: (cell, input) =>
     Deferred.await(cell.ended).pipe(
@@ -183,8 +184,8 @@ export const serveInbound = Effect.fnUntraced(function* (
     // No system message streams, and none of them waits: there is nothing to follow up.
     if (!("tag" in request.value)) return
     const { payload, tag } = request.value
-    // To watch changes nothing, and asked again the ending might be gone, and with it who ended it and why.
-    if (frame.stale && tag !== "Watch") return refuseStale(frame)
+    // To look changes nothing. And of an ending that is asked for again who ended it and why might be gone.
+    if (frame.stale && tag !== "Watch" && tag !== "Progress") return refuseStale(frame)
     const codec = codecOf(SystemProtocol, tag)
     if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
     const decoded = codec.decodePayload(payload)

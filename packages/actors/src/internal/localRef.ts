@@ -24,24 +24,31 @@ export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>
     if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
     const timeoutMs = options?.timeoutMs ?? defaultAskTimeoutMs
     return Effect.withFiber((fiber) => {
-      const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
-      return Effect.callback<unknown, unknown>((resume) => {
-        const message: UserMessage = {
-          codec,
-          payload: payloadOf(codec, input),
-          deadline: cell.nowMs() + timeoutMs,
-          reply: resume,
-          span
-        }
-        cell.lane.deliver(message)
+      // Most handlers answer in this turn: no fiber waits, and no clock is set, before it is known that one is needed.
+      let answer: Exit.Exit<unknown, unknown> | undefined
+      let resume = (exit: Exit.Exit<unknown, unknown>): void => {
+        answer = exit
+      }
+      const message: UserMessage = {
+        codec,
+        payload: payloadOf(codec, input),
+        deadline: cell.nowMs() + timeoutMs,
+        reply: (exit) => resume(exit),
+        span: Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+      }
+      cell.lane.deliver(message)
+      if (answer !== undefined) return answer
+      return Effect.callback<unknown, unknown>((resumed) => {
+        if (answer !== undefined) return resumed(answer)
+        resume = resumed
         return Effect.sync(() => cell.lane.cancel(message))
-      })
-    }).pipe(
-      Effect.timeoutOrElse({
-        duration: timeoutMs,
-        orElse: () => Effect.fail(new AskTimeout({ tag, timeoutMs }))
-      })
-    )
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: timeoutMs,
+          orElse: () => Effect.fail(new AskTimeout({ tag, timeoutMs }))
+        })
+      )
+    })
   }
   const ref: unknown = {
     address: cell.address,
