@@ -5,7 +5,7 @@
  * Guarantees: a room or recording is accepted synchronously or refused; the same id and options again return what exists; the
  * drain waits for live children, never for a counter.
  */
-import type { AnyMessage, DrainDeadlines, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
+import type { AnyMessage, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
 import { AlreadySpawned, concurrently, define } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -40,8 +40,6 @@ export interface MediaNodeArgs {
   readonly folder: IncarnationFolder.IncarnationFolder
   /** Parts that ended without a receipt, by folder, and why. Shared with the program: its exit code depends on it. */
   readonly unfinished: Map<string, string>
-  /** What it was spawned with, for its report. */
-  readonly deadlines: DrainDeadlines
 }
 
 interface LiveRoom {
@@ -223,7 +221,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
                 at: last.atMs
               }
             }),
-        deadlines: args.deadlines,
+        deadlines: self.progress().deadlines,
         blockers:
           life === "Serving" || life === "Starting" ? [] : children.toSorted((a, b) => b.ageMs - a.ageMs)
       }

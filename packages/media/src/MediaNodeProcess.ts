@@ -124,7 +124,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const node = yield* system.spawn(
       mediaNode,
       nodeId,
-      { lease: initial, dataDir, keepJournalsMs: options.keepJournalsMs, folder, unfinished, deadlines },
+      { lease: initial, dataDir, keepJournalsMs: options.keepJournalsMs, folder, unfinished },
       { deadlines }
     )
     // Before the folder's lock goes: once it is free, anybody may take what these recordings still write to.
