@@ -16,10 +16,10 @@ import { type Program, startProgram } from "../support/program.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 import { until } from "../support/until.ts"
 
-const program = join(import.meta.dirname, "../../packages/deployer/src/bin/ebb.ts")
+export const ebbProgram = join(import.meta.dirname, "../../packages/deployer/src/bin/ebb.ts")
 
 export const ebb = (...args: ReadonlyArray<string>) =>
-  startProgram(process.execPath, [program, ...args], { env: { EBB_WORKERS: "1", EBB_STATE: undefined } })
+  startProgram(process.execPath, [ebbProgram, ...args], { env: { EBB_WORKERS: "1", EBB_STATE: undefined } })
 
 type Line = Readonly<Record<string, unknown>>
 export const jsonOf = (line: string): Line => {
@@ -74,6 +74,19 @@ export interface EbbCluster {
   readonly signalsOf: (instance: string) => Effect.Effect<number>
 }
 
+/** The pids of nats-servers that were started in a state folder, the last one last. */
+const serversOf = Effect.fnUntraced(function* (folder: string) {
+  const runs = join(folder, "nats/runs")
+  const names = yield* Effect.promise(() => readdir(runs).catch(() => []))
+  const files = yield* Effect.forEach(
+    names.toSorted((a, b) => Number(a) - Number(b)),
+    (run) => Effect.promise(() => readFile(join(runs, run, "pid.json"), "utf8").catch(() => "{}"))
+  )
+  return files.map((file) => jsonOf(file)["pid"]).filter((pid) => typeof pid === "number")
+})
+
+export const serverOf = (folder: string) => Effect.map(serversOf(folder), (pids) => pids.at(-1) ?? 0)
+
 const endAll = Effect.fnUntraced(function* (folder: string) {
   const orchestrator = yield* Effect.provide(
     Orchestrator,
@@ -83,12 +96,8 @@ const endAll = Effect.fnUntraced(function* (folder: string) {
     yield* orchestrator.kill(instance)
     if (state._tag !== "Starting") yield* orchestrator.ended(instance)
   }
-  const runs = join(folder, "nats/runs")
-  for (const run of yield* Effect.promise(() => readdir(runs).catch(() => []))) {
-    const file = yield* Effect.promise(() => readFile(join(runs, run, "pid.json"), "utf8").catch(() => "{}"))
-    const pid = jsonOf(file)["pid"]
-    if (typeof pid === "number") yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
-  }
+  for (const pid of yield* serversOf(folder))
+    yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
 }, Effect.orDie)
 
 /** The command line of a node that works. */

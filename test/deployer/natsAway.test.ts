@@ -3,19 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
-import { childrenOf, ebbNodeArgs } from "../support/ebbNode.ts"
+import { ebbNodeArgs } from "../support/ebbNode.ts"
 import { startProgram } from "../support/program.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 import { until } from "../support/until.ts"
-import { ebbCluster, type EbbCluster, jsonOf, ran, saysJson } from "./ebbCluster.ts"
-
-const serverOf = Effect.fnUntraced(function* ({ up }: EbbCluster) {
-  const wrappers = yield* childrenOf(up.pid)
-  const all = (yield* Effect.forEach(wrappers, ({ pid }) => childrenOf(pid))).flat()
-  const pid = all.find(({ command }) => command.startsWith("nats-server"))?.pid
-  assert.isDefined(pid)
-  return pid
-})
+import { ebbCluster, type EbbCluster, jsonOf, ran, saysJson, serverOf } from "./ebbCluster.ts"
 
 /** Stopped while it runs. */
 const whileStopped = <A, E, R>(pid: number, run: Effect.Effect<A, E, R>) =>
@@ -41,7 +33,7 @@ describe("a nats-server that is stopped", () => {
     () =>
       Effect.gen(function* () {
         const cluster = yield* ebbCluster(1)
-        const pid = yield* serverOf(cluster)
+        const pid = yield* serverOf(cluster.folder)
         const rollout = yield* cluster.rollout("--to", "v2")
         const { instance } = yield* saysJson(rollout, "StartIntended")
         yield* whileStopped(
@@ -56,7 +48,7 @@ describe("a nats-server that is stopped", () => {
   it.live("is not called dead: its pid and log are said", () =>
     Effect.gen(function* () {
       const cluster = yield* ebbCluster(1)
-      const pid = yield* serverOf(cluster)
+      const pid = yield* serverOf(cluster.folder)
       const nodes = yield* whileStopped(pid, ran("nodes", "--state", cluster.folder))
       assert.strictEqual(nodes.code, 1)
       assert.notInclude(nodes.lines.join("\n"), "not running")

@@ -36,6 +36,8 @@ export class Leases extends Context.Service<
     readonly changes: Stream.Stream<ReadonlyArray<NodeLease>>
     readonly node: (nodeId: Id) => Effect.Effect<NodeLease | undefined>
     readonly incarnation: (incarnation: Incarnation) => Effect.Effect<NodeLease | undefined>
+    /** Milliseconds since its lease was seen renewed here; undefined when it has none. For showing; a death is told by `isDead`. */
+    readonly unheardMs: (nodeId: Id) => Effect.Effect<number | undefined>
     /** True only on proof; false is "alive, or not known". */
     readonly isDead: (incarnation: Incarnation) => Effect.Effect<boolean>
     /**
@@ -176,6 +178,11 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
       current: SubscriptionRef.get(view),
       changes: SubscriptionRef.changes(view),
       node: (nodeId) => Effect.sync(() => seen.get(nodeId)?.lease),
+      unheardMs: (nodeId) =>
+        Effect.map(monotonicMillis, (now) => {
+          const atMs = seen.get(nodeId)?.atMs
+          return atMs === undefined ? undefined : now - atMs
+        }),
       incarnation: (incarnation) => Effect.sync(() => findIncarnation(incarnation)),
       isDead: (incarnation) => Effect.map(deathOf(incarnation), (death) => death !== undefined),
       deathOf

@@ -29,7 +29,8 @@ const ebb = root.pipe(
       "version without ending a call.",
       "",
       "Exit codes: 0 ok, 1 failed, 2 a rollout stopped (what is left is named),",
-      "64 bad usage, 130 ended or detached by Ctrl-C."
+      "4 recordings that cannot be finished (`recordings recover`), 64 bad usage,",
+      "130 ended or detached by Ctrl-C."
     )
   ),
   Command.withSubcommands([up, rollout, nodes, rooms, recordings, cordon, uncordon, drain, undrain])

@@ -27,23 +27,33 @@ export const nodes = Command.make("nodes", {}, () =>
           node.nodeId,
           node.version,
           node.life,
-          node.admission === "open" ? "" : node.admission,
-          node.control === "connected" ? "" : node.control,
+          node.admission,
+          node.control,
           String(node.rooms),
           String(node.recordings),
-          duration(now - node.startedAt)
+          duration(now - node.startedAt),
+          node.lastHeardMs === undefined ? "-" : `${duration(node.lastHeardMs)} ago`
         ]
       }))
       yield* output.table(
         "Node",
-        ["NODE", "VERSION", "LIFE", "ADMISSION", "CONTROL", "ROOMS", "RECORDINGS", "AGE"],
+        ["NODE", "VERSION", "LIFE", "ADMISSION", "CONTROL", "ROOMS", "RECORDINGS", "AGE", "LAST HEARD"],
         rows,
         "no node is alive"
       )
       yield* output.result({ outcome: "ok", nodes: all.length }, undefined)
     })
   )
-).pipe(Command.withDescription("List the cluster's nodes, as their leases tell of them"))
+).pipe(
+  Command.withShortDescription("List the cluster's nodes, as their leases tell of them"),
+  Command.withDescription(
+    paragraph(
+      "List the cluster's nodes, as their leases tell of them. A node renews its lease",
+      "every 4 s; one that was last heard longer ago may be dead. After 18 s it is not",
+      "listed any more."
+    )
+  )
+)
 
 export const rooms = Command.make("rooms", {}, () =>
   command(
@@ -71,8 +81,8 @@ const listRecordings = command(
         recording.roomId,
         recording.nodeId,
         recording.state,
-        recording.durationMs === undefined ? "" : duration(recording.durationMs),
-        recording.problem ?? recording.file ?? ""
+        recording.durationMs === undefined ? "-" : duration(recording.durationMs),
+        recording.problem ?? recording.file ?? "-"
       ]
     }))
     yield* output.table(
@@ -101,7 +111,7 @@ const clusterEnvironment = theCluster.pipe(
 )
 
 /** Runs `ebb-recordings` in place of this command, with what it says and its exit code. */
-const ebbRecordings = (...args: ReadonlyArray<string>) =>
+const ebbRecordings = (calledAs: string, ...args: ReadonlyArray<string>) =>
   command(
     Effect.gen(function* () {
       const { json } = yield* root
@@ -110,7 +120,7 @@ const ebbRecordings = (...args: ReadonlyArray<string>) =>
         const program = [mediaProgram("ebb-recordings"), ...args, ...(json ? ["--json"] : [])]
         const child = spawn(process.execPath, program, {
           stdio: "inherit",
-          env: { ...process.env, ...environment }
+          env: { ...process.env, ...environment, EBB_CALLED_AS: `ebb recordings ${calledAs}` }
         })
         child.once("close", (code) => resume(Effect.succeed(code ?? 1)))
         return Effect.sync(() => child.kill("SIGKILL"))
@@ -133,7 +143,7 @@ const recover = Command.make(
       Flag.withDefault(false)
     )
   },
-  ({ directory, givenUp }) => ebbRecordings(directory, ...(givenUp ? ["--given-up"] : []))
+  ({ directory, givenUp }) => ebbRecordings("recover", directory, ...(givenUp ? ["--given-up"] : []))
 ).pipe(
   Command.withShortDescription("Finish what dead processes left of recordings in a data folder"),
   Command.withDescription(
@@ -166,7 +176,13 @@ const giveUp = Command.make(
   },
   ({ directory, reason, recording, yes }) =>
     // In one word each: a reason may begin with a dash.
-    ebbRecordings(directory, `--give-up=${recording}`, `--reason=${reason}`, ...(yes ? ["--yes"] : []))
+    ebbRecordings(
+      "give-up",
+      directory,
+      `--give-up=${recording}`,
+      `--reason=${reason}`,
+      ...(yes ? ["--yes"] : [])
+    )
 ).pipe(
   Command.withShortDescription("Give up a recording that cannot be finished"),
   Command.withDescription(

@@ -79,7 +79,7 @@ export const news = (
 ): ReadonlyArray<{ readonly member: Member; readonly text: string }> =>
   now.flatMap((member) => {
     const known = before.get(member.instance)
-    const admission = (of: Member) => (of.admission === "cordoned" ? ", cordoned" : "")
+    const admission = (of: Member) => (of.admission === "cordoned" && isAlive(of) ? ", cordoned" : "")
     const text = `${stateOf(member)}${admission(member)}`
     if (known !== undefined && text === `${stateOf(known)}${admission(known)}`) return []
     return [{ member, text: `${member.instance} (${member.version}) ${text}` }]
@@ -92,7 +92,7 @@ export const memberTable = (all: ReadonlyArray<Member>): ReadonlyArray<string> =
       member.instance,
       member.version,
       stateOf(member),
-      member.admission ?? "",
+      member.admission ?? "-",
       String(member.rooms),
       String(member.recordings)
     ])

@@ -1,10 +1,10 @@
 /** `ebb cordon`, `uncordon`, `drain`, `undrain`: one message to one node each. None of them is a signal. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import { isName, nameRule } from "../internal/names.ts"
 import { paragraph } from "./help.ts"
 import { Output } from "./output.ts"
 import { command } from "./root.ts"
@@ -12,6 +12,7 @@ import { controlClient } from "./session.ts"
 
 const node = Argument.String("node").pipe(
   Argument.withMetavar("NODE"),
+  Argument.filter(isName, () => nameRule),
   Argument.withDescription("The node's name, as `ebb nodes` lists it")
 )
 const by = { by: "ebb", reason: "command line" }
@@ -49,7 +50,10 @@ export const drain = Command.make(
     deadline: Flag.Finite("deadline").pipe(
       Flag.withMetavar("SECONDS"),
       Flag.withDescription("Evacuate after this time (default: never)"),
-      Flag.withSchema(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0))),
+      Flag.filter(
+        (seconds) => seconds >= 0,
+        () => "seconds, from 0 on"
+      ),
       Flag.optional
     )
   },
@@ -86,10 +90,16 @@ export const undrain = Command.make("undrain", { node }, ({ node: nodeId }) =>
     Effect.gen(function* () {
       const output = yield* Output
       const { call, patience } = yield* controlClient("deployer")
+      const { life } = yield* call("node.status", { nodeId }, patience)
       yield* call("node.undrain", { nodeId, ...by }, patience)
-      yield* output.result({ outcome: "ok", nodeId }, `${nodeId} serves again`)
+      const changed = life !== "Serving" && life !== "Starting"
+      yield* output.result(
+        { outcome: "ok", nodeId, changed },
+        changed ? `${nodeId} serves again` : `${nodeId} was not draining: nothing changed`
+      )
     })
   )
 ).pipe(
+  Command.withShortDescription("Take a drain back"),
   Command.withDescription("Take a drain back; refused after a SIGTERM, or once its last room has closed")
 )

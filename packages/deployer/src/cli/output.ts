@@ -3,6 +3,7 @@
  *
  * JSON has stable field names: `type` says what a line is, and the last line's type is `Result`.
  */
+import type * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
@@ -12,6 +13,8 @@ export class Output extends Context.Service<
   Output,
   {
     readonly json: boolean
+    /** A console whose errors, and so the log, do not run into what stands below. */
+    readonly aside: (console: Console.Console) => Console.Console
     /** Something that happened. */
     readonly line: (json: Json, text: string) => Effect.Effect<void>
     /** Rows of one kind: each a line of JSON, or all a table. */
@@ -42,7 +45,8 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
     // Erases what stands below, prints, and draws it again: one write, so that nothing flickers.
     const draw = (text: string, next: ReadonlyArray<string>) => {
       if (!terminal) return stdout.write(text)
-      const up = below.length === 0 ? "" : `\x1b[${below.length}A\x1b[J`
+      // To the line's beginning first: a Ctrl-C was echoed there as ^C.
+      const up = below.length === 0 ? "" : `\r\x1b[${below.length}A\x1b[J`
       below = next
       return stdout.write(`${up}${text}${next.map((line) => `${clip(line, stdout.columns)}\n`).join("")}`)
     }
@@ -51,6 +55,15 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
 
     return {
       json,
+      aside: (console) => {
+        const error = (...args: ReadonlyArray<unknown>) => {
+          const shown = below
+          draw("", [])
+          console.error(...args)
+          draw("", shown)
+        }
+        return terminal ? Object.assign({}, console, { error }) : console
+      },
       line: print,
       table: (type, columns, rows, empty) =>
         Effect.sync(() => {

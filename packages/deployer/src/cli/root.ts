@@ -4,12 +4,14 @@
  * A command's standard output is its result; logs and errors go to standard error, an error as one line that says what to do.
  */
 import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { defaultCluster } from "../cluster/state.ts"
+import { isName, nameRule } from "../internal/names.ts"
 import { makeOutput, Output } from "./output.ts"
 
 export const exitCodes = { ok: 0, failed: 1, stopped: 2, usage: 64, detached: 130 } as const
@@ -21,12 +23,13 @@ export const root = Command.make("ebb").pipe(
   Command.withSharedFlags({
     state: Flag.String("state").pipe(
       Flag.withMetavar("DIR"),
-      Flag.withDescription("The cluster's folder (default: EBB_STATE, or ~/.local/state/ebb/CLUSTER)"),
+      Flag.withDescription("The cluster's folder (default: EBB_STATE, or ~/.local/state/ebb/NAME)"),
       Flag.optional
     ),
     cluster: Flag.String("cluster").pipe(
       Flag.withMetavar("NAME"),
       Flag.withDescription(`The cluster's name (default: ${defaultCluster})`),
+      Flag.filter(isName, () => nameRule),
       Flag.withDefault(defaultCluster)
     ),
     json: Flag.Boolean("json").pipe(
@@ -43,6 +46,7 @@ export const command = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     const output = yield* makeOutput(json)
     return yield* Effect.scoped(effect).pipe(
       Effect.provideService(Output, output),
+      Effect.updateService(Console.Console, output.aside),
       Effect.catchCause((cause): Effect.Effect<never, Ended> => {
         const error = Cause.squash(cause)
         if (error instanceof Ended) return Effect.fail(error)

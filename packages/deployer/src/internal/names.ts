@@ -6,10 +6,9 @@ import * as Schema from "effect/Schema"
 import { InvalidName } from "../DeployError.ts"
 
 const pattern = /^[A-Za-z0-9_-]{1,64}$/
+export const nameRule = "1 to 64 letters, digits, _ or -"
 
-export const nameSchema = Schema.String.check(
-  Schema.isPattern(pattern, { message: "a name is 1 to 64 letters, digits, _ or -" })
-)
+export const nameSchema = Schema.String.check(Schema.isPattern(pattern, { message: `a name is ${nameRule}` }))
 
 export const isName = (value: string): boolean => pattern.test(value)
 

@@ -49,8 +49,11 @@ Exit codes: 0 nothing is left to do, 4 something could not be finished, or is at
 not given up (it is named, and kept), 1 failed, 64 bad usage.
 `
 
+/** Another program may run it as a command of its own. */
+const name = process.env["EBB_CALLED_AS"] ?? "ebb-recordings"
+
 const usage = (problem: string): never => {
-  process.stderr.write(`ebb-recordings: ${problem}\nTry 'ebb-recordings --help'.\n`)
+  process.stderr.write(`${name}: ${problem}\nTry '${name} --help'.\n`)
   process.exit(64)
 }
 const parse = () => {
@@ -244,6 +247,6 @@ const program = (unwanted === undefined ? finish : giveUpOne(unwanted, values.re
 const exit = await Effect.runPromiseExit(program)
 if (Exit.isFailure(exit)) {
   const error = Cause.squash(exit.cause)
-  process.stderr.write(`ebb-recordings: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`${name}: ${error instanceof Error ? error.message : String(error)}\n`)
 }
 process.exit(Exit.isSuccess(exit) ? exit.value : 1)

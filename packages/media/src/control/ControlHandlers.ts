@@ -145,9 +145,11 @@ export const controlHandlers: ControlHandlers = {
   "node.list": () =>
     Effect.gen(function* () {
       const leases = yield* Leases
-      const nodes = yield* leases.current
+      const nodes = yield* Effect.forEach(yield* leases.current, (lease) =>
+        Effect.map(leases.unheardMs(lease.node), (lastHeardMs) => ({ lease, lastHeardMs }))
+      )
       return {
-        nodes: nodes.map((lease) => ({
+        nodes: nodes.map(({ lastHeardMs, lease }) => ({
           nodeId: lease.node,
           incarnation: lease.inc,
           version: lease.version,
@@ -158,7 +160,8 @@ export const controlHandlers: ControlHandlers = {
           pid: lease.pid,
           startedAt: lease.startedAt,
           rooms: lease.rooms,
-          recordings: lease.recordings
+          recordings: lease.recordings,
+          ...(lastHeardMs === undefined ? {} : { lastHeardMs })
         }))
       }
     }),

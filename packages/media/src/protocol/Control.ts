@@ -30,6 +30,7 @@ import {
   Elsewhere,
   MediaRefused,
   MediaUnavailable,
+  Millis,
   NotFound,
   Reason,
   StorageUnavailable,
@@ -103,7 +104,9 @@ export const NodeSummary = Schema.Struct({
   pid: Schema.Number,
   startedAt: WallMs,
   rooms: Schema.Number,
-  recordings: Schema.Number
+  recordings: Schema.Number,
+  /** Since the node that answers has seen the lease renewed. Absent in what an older version says. */
+  lastHeardMs: Schema.optionalKey(Millis)
 })
 export type NodeSummary = typeof NodeSummary.Type
 
