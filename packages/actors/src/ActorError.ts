@@ -121,7 +121,7 @@ export const AskError = Schema.Union([
 export type AskError = typeof AskError.Type
 
 /** Everything a `tell` can fail with: it knows only whether the message was taken, here, or reached the socket. */
-export type TellError = NoSuchActor | MailboxFull | NodeUnreachable | MalformedMessage
+export type TellError = NoSuchActor | MailboxFull | NodeUnreachable | StaleEpoch | MalformedMessage
 
 /** A child of that kind and id lives already: ids are unique within their parent. Never retry. */
 export class AlreadySpawned extends Schema.TaggedError<AlreadySpawned>()("AlreadySpawned", target) {

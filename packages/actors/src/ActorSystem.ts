@@ -171,7 +171,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     stop: (detail) => Effect.sync(() => cell.end("itself", detail)),
     watch: (ref, onEnd) => Effect.asVoid(Effect.forkIn(Effect.flatMap(ref.terminated, onEnd), cell.scope)),
     state: () => cell.drain.state,
-    onStateChange: (listener) => void cell.selfListeners.push(listener),
+    onStateChange: (listener) => cell.listen("self", listener),
     setAdmission: (to, cause) => cell.admit(to, cause),
     setControl: (to, cause) => cell.drain.move("control", to, cause),
     setEpoch: (epoch) => {
@@ -241,7 +241,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     ref: (protocol, address, epoch) => {
       const cell = address.incarnation === incarnation && host.cells.get(nameOf(address.kind, address.id))
       return cell
-        ? localRef(cell, protocol)
+        ? localRef(cell, protocol, epoch)
         : remoteRef(far, protocol, address, names.actor(address), watch(address), epoch)
     },
     system,
@@ -250,8 +250,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
         const cell = host.cells.get(nameOf(kind, id))
         return cell ? drainCell(cell, request) : Effect.succeed<DrainOutcome>({ _tag: "Ended", by: "itself" })
       }),
-    onStateChange: (kind, id, listener) =>
-      void host.cells.get(nameOf(kind, id))?.stateListeners.push(listener),
+    onStateChange: (kind, id, listener) => host.cells.get(nameOf(kind, id))?.listen("other", listener),
     setDeathOracle: (oracle) => {
       isDead = oracle
     }

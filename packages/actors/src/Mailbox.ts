@@ -8,7 +8,7 @@ import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Tracer from "effect/Tracer"
 import type { MalformedMessage } from "./ActorError.ts"
-import type { Incarnation } from "./Address.ts"
+import type { Epoch, Incarnation } from "./Address.ts"
 import type { MessageCodec } from "./internal/rpcSeam.ts"
 
 export interface UserMessage {
@@ -19,6 +19,8 @@ export interface UserMessage {
   readonly deadline: number
   /** Called exactly once for an ask; undefined for a tell. */
   readonly reply: ((exit: Exit.Exit<unknown, unknown>) => void) | undefined
+  /** The epoch by which its sender knows the target; undefined: any. */
+  readonly epoch?: Epoch | undefined
   /** The asker's span, here or far away. */
   readonly span: Tracer.AnySpan | undefined
   /** Of a message from elsewhere: its asker, and the asker's number for it, by which it may be taken back. */

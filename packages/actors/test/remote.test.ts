@@ -104,22 +104,48 @@ it.effect("the deadline travels as remaining time: what expired in a far mailbox
   })
 )
 
-it.effect("a message for another epoch is refused; one without an epoch, or for this one, is not", () =>
-  Effect.gen(function* () {
-    const { away, local } = yield* two()
-    const current = { registry: "r", revision: 5 }
-    yield* local.ask("Hold", current)
-    expect(yield* away.ref(Counter, local.address, current).ask("Total", undefined)).toBe(0)
-    expect(yield* away.ref(Counter, local.address).ask("Total", undefined)).toBe(0)
-    for (const stale of [
-      { ...current, revision: 4 },
-      { ...current, registry: "lost" }
-    ]) {
-      expect(yield* Effect.flip(away.ref(Counter, local.address, stale).ask("Add", { by: 1 }))).toEqual(
-        new StaleEpoch({ kind: "counter", id: "c", current })
-      )
-    }
-  })
+it.effect(
+  "a message for another epoch is refused, from here and from elsewhere; one without an epoch, or for this one, is not",
+  () =>
+    Effect.gen(function* () {
+      const { away, here, local } = yield* two()
+      const current = { registry: "r", revision: 5 }
+      yield* local.ask("Hold", current)
+      for (const from of [here, away]) {
+        expect(yield* from.ref(Counter, local.address, current).ask("Total", undefined)).toBe(0)
+        expect(yield* from.ref(Counter, local.address).ask("Total", undefined)).toBe(0)
+        for (const stale of [
+          { ...current, revision: 4 },
+          { ...current, registry: "lost" }
+        ]) {
+          const ref = from.ref(Counter, local.address, stale)
+          const refused = new StaleEpoch({ kind: "counter", id: "c", current })
+          expect(yield* Effect.flip(ref.ask("Add", { by: 1 }))).toEqual(refused)
+          if (from === here) expect(yield* Effect.flip(ref.tell("Add", { by: 1 }))).toEqual(refused)
+        }
+      }
+      expect(here.deadLetters.counts).toEqual({ stale: 6 })
+    })
+)
+
+it.effect(
+  "a message for another epoch is refused, too, when the actor learned of its epoch while it waited",
+  () =>
+    Effect.gen(function* () {
+      const { local, probe, ref: unfenced, away } = yield* two()
+      const current = { registry: "r", revision: 5 }
+      const busy = yield* Effect.forkChild(unfenced.ask("Wait", { gate: "g" }))
+      yield* probe.reached("g")
+      const holding = yield* Effect.forkChild(local.ask("Hold", current), { startImmediately: true })
+      const stale = away.ref(Counter, local.address, { ...current, revision: 4 })
+      const asked = yield* Effect.forkChild(Effect.flip(stale.ask("Add", { by: 1 })), {
+        startImmediately: true
+      })
+      yield* probe.open("g")
+      yield* Effect.andThen(Fiber.join(busy), Fiber.join(holding))
+      expect(yield* Fiber.join(asked)).toEqual(new StaleEpoch({ kind: "counter", id: "c", current }))
+      expect(yield* local.ask("Total", undefined)).toBe(0)
+    })
 )
 
 it.effect(

@@ -20,10 +20,10 @@ import type { Address, Epoch } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
 import type { ChildInfo, DrainDeadlines, Holds } from "../Drain.ts"
-import { Drain } from "../Drain.ts"
+import { Drain, type Drained } from "../Drain.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
-import { closeWithin } from "./closeWithin.ts"
-import { type AnyHandlers, describeCause, Lane } from "./lane.ts"
+import { endRun } from "./endRun.ts"
+import { type AnyHandlers, describeCause, Lane, type LaneOwner } from "./lane.ts"
 import { ReplyStream } from "./replyStream.ts"
 import type { AnyMessage, AnyStream, Protocol } from "./rpcSeam.ts"
 
@@ -79,26 +79,21 @@ export interface CellOptions {
 
 type Start = () => Effect.Effect<AnyHandlers, unknown>
 
-export class Cell {
+export class Cell implements LaneOwner, Drained {
   readonly address: Address
   readonly name: string
   readonly protocol: Protocol<AnyMessage>
   readonly parent: Cell | undefined
   readonly holds: Holds
-  readonly children = new Map<string, Cell>()
   readonly drain: Drain
+  readonly lane: Lane
   readonly startedAtMs: number
   readonly ended = Deferred.makeUnsafe<Terminated>()
   /** Succeeds when the actor serves; fails with its behaviour's own error when it could not start. */
   readonly started = Deferred.makeUnsafe<void, unknown>()
-  readonly lane: Lane
-  /** Told of each change of state: by `self`, until a restart, and by others, until the end. */
-  selfListeners: Array<StateListener> = []
-  readonly stateListeners: Array<StateListener> = []
   /** The fencing epoch it holds its name by, once it has claimed it. Messages meant for another are refused. */
   epoch: Epoch | undefined
 
-  readonly #holding: Record<Holds, number> = { serving: 0, sealing: 0 }
   readonly #host: CellHost
   readonly #options: CellOptions
   readonly #clock: Clock.Clock
@@ -106,10 +101,18 @@ export class Cell {
   #context: Context.Context<never>
   #start: Start | undefined
   #starting: Fiber.Fiber<unknown, unknown> | undefined
-  #restarting: Fiber.Fiber<unknown, unknown> | undefined
+  /** After a crash: what was is being ended, then its delay passes. */
+  #clearing: Fiber.Fiber<void> | undefined
+  #waiting: Fiber.Fiber<unknown, unknown> | undefined
   #nextDelay: ((crash: unknown) => Pull.Pull<unknown, never, unknown>) | undefined
-  #streams: Set<ReplyStream> | undefined
   #ending: { readonly by: EndedBy; readonly detail: string } | undefined
+  // Made when first needed: most actors have none of these.
+  #children: Map<string, Cell> | undefined
+  #sealing = 0
+  #streams: Set<ReplyStream> | undefined
+  /** Told of each change of state: by `self` until a restart, by others until the end. */
+  #selfListeners: Array<StateListener> | undefined
+  #listeners: Array<StateListener> | undefined
 
   constructor(host: CellHost, options: CellOptions) {
     this.#host = host
@@ -118,55 +121,28 @@ export class Cell {
     this.protocol = options.protocol
     this.parent = options.parent
     this.holds = options.holds
+    this.name = nameOf(this.address.kind, this.address.id)
     this.#scope = Scope.forkUnsafe(options.parentScope, "sequential")
     this.#context = host.context
     this.#clock = Context.get(host.context, Clock.Clock)
     this.startedAtMs = this.nowMs()
-    this.drain = new Drain(
-      {
-        holding: (holds) => this.#holding[holds],
-        children: () => this.childInfos(),
-        endServing: (how) => {
-          for (const child of this.children.values()) {
-            if (child.holds === "serving") child.end(how === "kill" ? "kill" : "parent", "evacuated")
-          }
-        },
-        finish: (how, detail) => this.end(how === "kill" ? "kill" : "itself", detail),
-        onChange: (state, change) => {
-          for (const listener of this.selfListeners) listener(state, change)
-          for (const listener of this.stateListeners) listener(state, change)
-        },
-        timer: (ms, fire) => {
-          const fiber = this.#run(Effect.andThen(Effect.sleep(ms), Effect.sync(fire)))
-          return () => fiber.interruptUnsafe()
-        },
-        nowMs: () => this.nowMs(),
-        wallMs: () => this.#clock.currentTimeMillisUnsafe()
-      },
-      options.deadlines
-    )
-    this.name = nameOf(this.address.kind, this.address.id)
-    this.lane = new Lane(
-      {
-        address: this.address,
-        deadLetters: host.deadLetters,
-        nowMs: () => this.nowMs(),
-        run: (effect) => this.#run(effect),
-        endsBecause: () => this.#ending?.detail,
-        crashed: (tag, cause) => {
-          this.#log(`BUG: the handler of ${tag} died`, cause)
-          this.#crashed(describeCause(cause))
-        }
-      },
-      options.capacity
-    )
+    this.drain = new Drain(this, options.deadlines)
+    this.lane = new Lane(this, options.capacity)
     if (options.parent !== undefined) options.parent.#took(this)
     host.cells.set(this.name, this)
+  }
+
+  get deadLetters(): DeadLetters {
+    return this.#host.deadLetters
   }
 
   /** Monotonic milliseconds. */
   nowMs(): number {
     return Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+  }
+
+  wallMs(): number {
+    return this.#clock.currentTimeMillisUnsafe()
   }
 
   get isOver(): boolean {
@@ -176,6 +152,15 @@ export class Cell {
   /** Of the present run: a restart makes another. */
   get scope(): Scope.Closeable {
     return this.#scope
+  }
+
+  get children(): ReadonlyArray<Cell> {
+    return this.#children === undefined ? [] : [...this.#children.values()]
+  }
+
+  /** Runs in the actor's services and scope. */
+  run<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
+    return Effect.runForkWith(this.#context)(effect)
   }
 
   /** Runs the behaviour's start in the actor's own scope, anew after each crash. Messages wait until it is through. */
@@ -190,7 +175,7 @@ export class Cell {
 
   #begin(start: Start): void {
     this.#context = Context.add(this.#context, Scope.Scope, this.#scope)
-    const fiber = this.#run(
+    const fiber = this.run(
       Effect.withFiber((self) => {
         this.#starting = self
         return Effect.suspend(start)
@@ -215,7 +200,7 @@ export class Cell {
         const isFirst = Deferred.doneUnsafe(this.started, Exit.failCause(exit.cause))
         // Whoever spawned it was told why; after that nobody is, and it counts as a crash.
         if (isFirst && !isBug) this.end("itself", detail)
-        else this.#crashed(detail)
+        else this.#crash(detail)
       }
     })
   }
@@ -223,7 +208,7 @@ export class Cell {
   /** Begins a stream that one of its handlers gave as an answer. It ends with the actor, and before its scope does. */
   openStream(stream: AnyStream): Effect.Effect<ReplyStream> {
     return Effect.map(
-      ReplyStream.open(stream, this.#scope, (effect) => this.#run(effect)).pipe(
+      ReplyStream.open(stream, this.#scope, (effect) => this.run(effect)).pipe(
         Effect.provideContext(this.#context)
       ),
       (opened) => {
@@ -239,9 +224,29 @@ export class Cell {
     return stream.close()
   }
 
+  /** Calls back after each change of state, synchronously: until a restart or the end for `self`, until the end for others. */
+  listen(who: "self" | "other", listener: StateListener): void {
+    if (who === "self") (this.#selfListeners ??= []).push(listener)
+    else (this.#listeners ??= []).push(listener)
+  }
+
+  onChange(state: NodeState, change: StateChange): void {
+    for (const listener of this.#selfListeners ?? []) listener(state, change)
+    for (const listener of this.#listeners ?? []) listener(state, change)
+  }
+
+  /** Opens or cordons. False when it was so already, and while it drains. */
+  admit(to: "open" | "cordoned", cause: StateCause): boolean {
+    return this.drain.state.admission !== "closed" && this.drain.move("admission", to, cause)
+  }
+
+  holding(holds: Holds): number {
+    return holds === "sealing" ? this.#sealing : (this.#children?.size ?? 0) - this.#sealing
+  }
+
   childInfos(): ReadonlyArray<ChildInfo> {
     const nowMs = this.nowMs()
-    return [...this.children.values()].map(({ address: { id, kind }, holds, startedAtMs }) => ({
+    return this.children.map(({ address: { id, kind }, holds, startedAtMs }) => ({
       kind,
       id,
       holds,
@@ -249,18 +254,33 @@ export class Cell {
     }))
   }
 
+  endServing(how: "gently" | "kill"): void {
+    for (const child of this.children) {
+      if (child.holds === "serving") child.end(how === "kill" ? "kill" : "parent", "evacuated")
+    }
+  }
+
+  finish(how: "gently" | "kill", detail: string): void {
+    this.end(how === "kill" ? "kill" : "itself", detail)
+  }
+
+  timer(ms: number, fire: () => void): () => void {
+    const fiber = this.run(Effect.andThen(Effect.sleep(ms), Effect.sync(fire)))
+    return () => fiber.interruptUnsafe()
+  }
+
+  endsBecause(): string | undefined {
+    return this.#ending?.detail
+  }
+
   #took(child: Cell): void {
-    this.children.set(child.name, child)
-    this.#holding[child.holds]++
+    this.#children ??= new Map()
+    this.#children.set(child.name, child)
+    if (child.holds === "sealing") this.#sealing++
   }
 
   #lost(child: Cell): void {
-    if (this.children.delete(child.name)) this.#holding[child.holds]--
-  }
-
-  /** Opens or cordons. False when it was so already, and while it drains. */
-  admit(to: "open" | "cordoned", cause: StateCause): boolean {
-    return this.drain.state.admission !== "closed" && this.drain.move("admission", to, cause)
+    if (this.#children?.delete(child.name) === true && child.holds === "sealing") this.#sealing--
   }
 
   /**
@@ -275,112 +295,81 @@ export class Cell {
     this.#ending = { by, detail }
     this.lane.close()
     this.#starting?.interruptUnsafe()
+    this.#waiting?.interruptUnsafe()
     if (by === "kill" || by === "crash") this.#interruptAll()
-    const restarting = this.#restarting
-    Effect.runForkWith(this.#host.context)(
-      // A restart that has begun to end what was before does that to its end.
-      Effect.andThen(
-        restarting === undefined ? Effect.void : Fiber.interrupt(restarting),
-        this.#endRun(by, detail)
-      ).pipe(Effect.andThen(Effect.sync(() => this.#sayGoodbye(by, detail))))
-    )
-    if (by === "crash" && this.#escalates && this.parent !== undefined) {
-      this.parent.#crashed(`its ${this.address.kind} '${this.address.id}' crashed: ${detail}`)
+    const clearing = this.#clearing
+    const ended = clearing === undefined ? this.#endRun(by, detail) : Effect.asVoid(Fiber.await(clearing))
+    const goodbye = () => this.#sayGoodbye(by, detail)
+    if (ended === undefined) goodbye()
+    else Effect.runForkWith(this.#host.context)(Effect.andThen(ended, Effect.sync(goodbye)))
+    const { onCrash } = this.#options
+    const escalates = onCrash === "escalate" || (typeof onCrash === "object" && onCrash.then === "escalate")
+    if (by === "crash" && escalates && this.parent !== undefined) {
+      this.parent.#crash(`its ${this.address.kind} '${this.address.id}' crashed: ${detail}`)
     }
   }
 
-  get #escalates(): boolean {
-    const { onCrash } = this.#options
-    return onCrash === "escalate" || (typeof onCrash === "object" && onCrash.then === "escalate")
+  crashed(tag: string, cause: Cause.Cause<unknown>): void {
+    this.#log(`BUG: the handler of ${tag} died`, cause)
+    this.#crash(describeCause(cause))
   }
 
-  #crashed(detail: string): void {
-    if (this.#ending !== undefined || this.#restarting !== undefined) return
+  #crash(detail: string): void {
+    if (this.#ending !== undefined || this.#clearing !== undefined || this.#waiting !== undefined) return
     const { onCrash } = this.#options
     const { life } = this.drain.state
-    if (
-      typeof onCrash !== "object" ||
-      this.#start === undefined ||
-      (life !== "Starting" && life !== "Serving")
-    ) {
-      return this.end("crash", detail)
-    }
+    const serves = life === "Starting" || life === "Serving"
+    if (typeof onCrash !== "object" || !serves) return this.end("crash", detail)
     this.lane.pause()
     this.#interruptAll()
-    this.#restarting = Effect.runForkWith(this.#host.context)(
-      Effect.uninterruptible(this.#endRun("crash", detail)).pipe(
-        Effect.andThen(this.#delay(onCrash.restart, detail)),
-        Effect.matchEager({
-          onFailure: () => {
-            this.#restarting = undefined
-            this.end("crash", detail)
-          },
-          onSuccess: () => this.#again()
-        })
-      )
-    )
+    this.#clearing = Effect.runForkWith(this.#host.context)(this.#endRun("crash", detail) ?? Effect.void)
+    this.#clearing.addObserver(() => {
+      this.#clearing = undefined
+      if (this.#ending === undefined) this.#waitToRestart(onCrash.restart, detail)
+    })
   }
 
-  #delay(schedule: Schedule.Schedule<unknown>, crash: string): Pull.Pull<unknown, never, unknown> {
+  #waitToRestart(schedule: Schedule.Schedule<unknown>, crash: string): void {
     const step = this.#nextDelay
-    if (step !== undefined) return step(crash)
-    return Effect.flatMap(Schedule.toStepWithSleep(schedule), (made) => {
-      this.#nextDelay = made
-      return made(crash)
+    const delay =
+      step === undefined
+        ? Effect.flatMap(Schedule.toStepWithSleep(schedule), (made) => (this.#nextDelay = made)(crash))
+        : step(crash)
+    this.#waiting = Effect.runForkWith(this.#host.context)(delay)
+    this.#waiting.addObserver((exit) => {
+      this.#waiting = undefined
+      if (this.#ending !== undefined) return
+      // The schedule is over.
+      if (Exit.isFailure(exit)) return this.end("crash", crash)
+      this.#scope = Scope.forkUnsafe(this.#options.parentScope, "sequential")
+      this.epoch = undefined
+      this.#selfListeners = undefined
+      if (this.#start !== undefined) this.#begin(this.#start)
     })
   }
 
-  #again(): void {
-    this.#restarting = undefined
-    this.#scope = Scope.forkUnsafe(this.#options.parentScope, "sequential")
-    this.epoch = undefined
-    this.selfListeners = []
-    if (this.#start !== undefined) this.#begin(this.#start)
-  }
-
-  /** Handlers, streams, children, scope, in this order; what hangs is left behind when its time is over. */
-  #endRun(by: EndedBy, detail: string): Effect.Effect<void> {
+  /** Ends what this run holds; undefined when nothing has to be waited for. */
+  #endRun(by: EndedBy, detail: string): Effect.Effect<void> | undefined {
+    // Its start is interrupted, and what it had acquired is on its way back: nobody hears of the end before.
+    if (this.#starting !== undefined) this.lane.running.add(this.#starting)
+    const { id, kind } = this.address
     const { finalizerMs, stopGraceMs } = this.#options
-    const { running } = this.lane
-    const late = (what: string) => this.#log(`${what} did not end in ${finalizerMs} ms; it is left behind`)
-    const interrupted = Effect.suspend(() => Fiber.interruptAll([...running])).pipe(
-      Effect.timeoutOrElse({ duration: finalizerMs, orElse: () => Effect.sync(() => late("a handler")) })
-    )
-    const handlersDone = Effect.suspend(() => {
-      // Its start is interrupted, and what it had acquired is on its way back: nobody hears of the end before.
-      if (this.#starting !== undefined) running.add(this.#starting)
-      return running.size === 0
-        ? Effect.void
-        : Effect.timeoutOrElse(Fiber.awaitAll([...running]), {
-            duration: stopGraceMs,
-            orElse: () => interrupted
-          })
+    return endRun({
+      running: this.lane.running,
+      stopGraceMs,
+      finalizerMs,
+      scope: this.#scope,
+      endStreams: () => {
+        for (const stream of this.#streams ?? []) {
+          stream.abort(Exit.fail(new ActorCrashed({ kind, id, reason: detail })))
+        }
+        this.#streams = undefined
+      },
+      holdsNothing: this.#children === undefined || this.#children.size === 0,
+      children: () => this.children,
+      endChild: (child) => child.end(by === "kill" ? "kill" : "parent", detail),
+      log: (what, ...causes) => this.#log(what, ...causes)
     })
-    const streamsDone = Effect.sync(() => {
-      const { id, kind } = this.address
-      for (const stream of this.#streams ?? []) {
-        stream.abort(Exit.fail(new ActorCrashed({ kind, id, reason: detail })))
-      }
-      this.#streams = undefined
-    })
-    const childrenDone = Effect.suspend(() =>
-      Effect.forEach(
-        [...this.children.values()].reverse(),
-        (child) => {
-          child.end(by === "kill" ? "kill" : "parent", detail)
-          return Deferred.await(child.ended)
-        },
-        { discard: true }
-      )
-    )
-    return handlersDone.pipe(
-      Effect.andThen(streamsDone),
-      Effect.andThen(childrenDone),
-      Effect.andThen(
-        Effect.suspend(() => closeWithin(this.#scope, Exit.void, finalizerMs, () => late("a finalizer")))
-      ),
-      Effect.catchCause((cause) => Effect.sync(() => this.#log("BUG: a finalizer died", cause)))
-    )
   }
 
   #sayGoodbye(by: EndedBy, detail: string): void {
@@ -400,14 +389,10 @@ export class Cell {
 
   #interruptAll(): void {
     this.lane.interruptAll()
-    for (const child of this.children.values()) child.end("kill", this.#ending?.detail ?? "killed")
-  }
-
-  #run<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
-    return Effect.runForkWith(this.#context)(effect)
+    for (const child of this.children) child.end("kill", this.#ending?.detail ?? "killed")
   }
 
   #log(what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>): void {
-    this.#run(Effect.logError(`${what} in ${formatAddress(this.address)}`, ...causes))
+    this.run(Effect.logError(`${what} in ${formatAddress(this.address)}`, ...causes))
   }
 }

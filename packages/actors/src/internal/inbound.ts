@@ -14,7 +14,6 @@ import {
   MalformedMessage,
   NodeUnreachable,
   NoSuchActor,
-  StaleEpoch,
   UndrainRefused,
   UnsupportedMessage
 } from "../ActorError.ts"
@@ -123,11 +122,6 @@ export const serveInbound = Effect.fnUntraced(function* (
 
   const onRequest = (frame: Frame, cell: Cell, request: Request) => {
     const { epoch, from, payload, remainingMs, tag, trace } = request
-    if (epoch !== undefined && cell.epoch !== undefined && !sameEpoch(epoch, cell.epoch)) {
-      const { id, kind } = cell.address
-      host.deadLetters.drop("stale", { kind, id, tag: tag.slice(0, 64) })
-      return refuse(frame, new StaleEpoch({ kind, id, current: cell.epoch }))
-    }
     const codec = codecOf(cell.protocol, tag)
     if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
     const respond = (exit: Exit.Exit<unknown, unknown>) => frame.respond?.(encodeReply(replyOf(codec, exit)))
@@ -151,6 +145,7 @@ export const serveInbound = Effect.fnUntraced(function* (
             )
           }
         : respond,
+      epoch,
       from,
       id: request.id,
       span: trace && Tracer.externalSpan(trace)
@@ -197,9 +192,6 @@ export const serveInbound = Effect.fnUntraced(function* (
   yield* transport.subscribe(options.subjects.actorsOf(options.incarnation), onActorFrame)
   yield* transport.subscribe(options.subjects.system(options.incarnation), onSystemFrame)
 })
-
-const sameEpoch = (a: { registry: string; revision: number }, b: { registry: string; revision: number }) =>
-  a.registry === b.registry && a.revision === b.revision
 
 const isAskError = Schema.is(AskError)
 

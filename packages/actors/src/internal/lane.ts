@@ -8,8 +8,15 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { ActorCrashed, AskTimeout, MailboxFull, NoSuchActor, UnsupportedMessage } from "../ActorError.ts"
-import type { Address } from "../Address.ts"
+import {
+  ActorCrashed,
+  AskTimeout,
+  MailboxFull,
+  NoSuchActor,
+  StaleEpoch,
+  UnsupportedMessage
+} from "../ActorError.ts"
+import type { Address, Epoch } from "../Address.ts"
 import type { DeadLetters, DropReason } from "../DeadLetters.ts"
 import type { UserMessage } from "../Mailbox.ts"
 import { Mailbox } from "../Mailbox.ts"
@@ -21,13 +28,15 @@ import { unwrap } from "./rpcSeam.ts"
 export interface LaneOwner {
   readonly address: Address
   readonly deadLetters: DeadLetters
-  readonly nowMs: () => number
+  nowMs(): number
+  /** By which it holds its name, once it has claimed it. */
+  readonly epoch: () => Epoch | undefined
   /** Runs in the actor's services and scope. */
-  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  run<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
   /** Why the actor ends, once it does. */
-  readonly endsBecause: () => string | undefined
+  endsBecause(): string | undefined
   /** The handler of `tag` died: the actor is not what it was. */
-  readonly crashed: (tag: string, cause: Cause.Cause<unknown>) => void
+  crashed(tag: string, cause: Cause.Cause<unknown>): void
 }
 
 export type AnyHandlers = Readonly<Record<string, AnyHandler>>
@@ -44,6 +53,8 @@ export class Lane {
   /** How many are handled, of messages whose contract has a limit. */
   #beside: Map<MessageCodec, number> | undefined
   #answers: Map<MessageCodec, Answers> | undefined
+  /** What is handled now and may be interrupted. */
+  #interruptible: Set<UserMessage> | undefined
   #busy = false
   #pumping = false
   #closed = false
@@ -78,6 +89,7 @@ export class Lane {
   /** Takes a message, or answers at once that it cannot. */
   deliver(message: UserMessage): void {
     if (this.#closed) this.#refuse("ended", message)
+    else if (this.#isStale(message)) this.#refuse("stale", message)
     else if (!this.#mailbox.offer(message)) this.#refuse("full", message)
     else this.#pump()
   }
@@ -93,10 +105,8 @@ export class Lane {
     const isMeant = (message: UserMessage) => message.id === id && message.from === from
     const message = this.#mailbox.find(isMeant)
     if (message !== undefined) return this.cancel(message)
-    for (const handled of this.#interruptible) if (isMeant(handled)) this.cancel(handled)
+    for (const handled of this.#interruptible ?? []) if (isMeant(handled)) this.cancel(handled)
   }
-
-  readonly #interruptible = new Set<UserMessage>()
 
   interruptAll(): void {
     for (const fiber of this.running) fiber.interruptUnsafe()
@@ -125,6 +135,8 @@ export class Lane {
 
   #handle(handlers: AnyHandlers, message: UserMessage): void {
     const { codec } = message
+    // It may have claimed its name, or lost it and claimed it again, while the message waited.
+    if (this.#isStale(message)) return this.#refuse("stale", message)
     if (message.deadline <= this.#owner.nowMs()) {
       this.#drop("expired", message)
       message.reply?.(Exit.fail(new AskTimeout({ tag: codec.tag, timeoutMs: 0 })))
@@ -148,7 +160,7 @@ export class Lane {
     const exclusive = !called.concurrent && !isLimited
     if (exclusive) this.#busy = true
     if (isLimited) this.#count(codec, 1)
-    if (codec.interruptible) this.#interruptible.add(message)
+    if (codec.interruptible) (this.#interruptible ??= new Set()).add(message)
     const effect =
       message.span === undefined || !codec.traced
         ? called.effect
@@ -170,7 +182,7 @@ export class Lane {
       this.running.delete(fiber)
       if (exclusive) this.#busy = false
       if (isLimited) this.#count(codec, -1)
-      if (codec.interruptible) this.#interruptible.delete(message)
+      if (codec.interruptible) this.#interruptible?.delete(message)
       this.#answer(message, exit, keep)
       this.#pump()
     })
@@ -212,14 +224,28 @@ export class Lane {
     this.#beside.set(codec, (this.#beside.get(codec) ?? 0) + by)
   }
 
-  #refuse(reason: "ended" | "full", message: UserMessage): void {
-    const { id, kind } = this.#owner.address
+  #isStale({ epoch }: UserMessage): boolean {
+    const current = epoch && this.#owner.epoch()
+    if (epoch === undefined || current === undefined) return false
+    return epoch.registry !== current.registry || epoch.revision !== current.revision
+  }
+
+  #refuse(reason: "ended" | "full" | "stale", message: UserMessage): void {
     this.#drop(reason, message)
-    const error =
-      reason === "full"
-        ? new MailboxFull({ kind, id, capacity: this.#mailbox.capacity })
-        : new NoSuchActor({ kind, id })
-    message.reply?.(Exit.fail(error))
+    message.reply?.(Exit.fail(this.#refusal(reason)))
+  }
+
+  #refusal(reason: "ended" | "full" | "stale") {
+    const { id, kind } = this.#owner.address
+    const current = this.#owner.epoch()
+    switch (reason) {
+      case "ended":
+        return new NoSuchActor({ kind, id })
+      case "full":
+        return new MailboxFull({ kind, id, capacity: this.#mailbox.capacity })
+      case "stale":
+        return new StaleEpoch({ kind, id, ...(current && { current }) })
+    }
   }
 
   #drop(reason: DropReason, { codec }: UserMessage): void {

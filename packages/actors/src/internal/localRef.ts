@@ -8,13 +8,18 @@ import * as Tracer from "effect/Tracer"
 import { AskTimeout, UnsupportedMessage } from "../ActorError.ts"
 import type { ActorRef, AskOptions } from "../ActorRef.ts"
 import { defaultAskTimeoutMs } from "../ActorRef.ts"
+import type { Epoch } from "../Address.ts"
 import type { UserMessage } from "../Mailbox.ts"
 import { streamHere } from "./askedStream.ts"
 import type { Cell } from "./cell.ts"
 import type { AnyMessage, MessageCodec, Protocol } from "./rpcSeam.ts"
 import { codecOf } from "./rpcSeam.ts"
 
-export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>): ActorRef<R> => {
+export const localRef = <R extends AnyMessage>(
+  cell: Cell,
+  protocol: Protocol<R>,
+  epoch?: Epoch
+): ActorRef<R> => {
   const payloadOf = (codec: MessageCodec, input: unknown) => {
     const payload = Exit.succeed(codec.make(input))
     return () => payload
@@ -34,6 +39,7 @@ export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>
         payload: payloadOf(codec, input),
         deadline: cell.nowMs() + timeoutMs,
         reply: (exit) => resume(exit),
+        epoch,
         span: Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
       }
       cell.lane.deliver(message)
@@ -66,6 +72,7 @@ export const localRef = <R extends AnyMessage>(cell: Cell, protocol: Protocol<R>
           reply: (exit) => {
             refused ??= exit
           },
+          epoch,
           span: Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
         })
         return refused !== undefined && Exit.isFailure(refused) ? Exit.failCause(refused.cause) : Exit.void
