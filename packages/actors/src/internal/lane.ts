@@ -30,7 +30,7 @@ export interface LaneOwner {
   readonly deadLetters: DeadLetters
   nowMs(): number
   /** By which it holds its name, once it has claimed it. */
-  readonly epoch: () => Epoch | undefined
+  readonly epoch: Epoch | undefined
   /** Runs in the actor's services and scope. */
   run<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
   /** Why the actor ends, once it does. */
@@ -225,7 +225,7 @@ export class Lane {
   }
 
   #isStale({ epoch }: UserMessage): boolean {
-    const current = epoch && this.#owner.epoch()
+    const current = epoch && this.#owner.epoch
     if (epoch === undefined || current === undefined) return false
     return epoch.registry !== current.registry || epoch.revision !== current.revision
   }
@@ -237,7 +237,7 @@ export class Lane {
 
   #refusal(reason: "ended" | "full" | "stale") {
     const { id, kind } = this.#owner.address
-    const current = this.#owner.epoch()
+    const current = this.#owner.epoch
     switch (reason) {
       case "ended":
         return new NoSuchActor({ kind, id })
