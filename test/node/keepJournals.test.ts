@@ -4,7 +4,7 @@ import { dirname } from "node:path"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { liveRoom } from "../support/liveRoom.ts"
-import { testCluster } from "../support/testCluster.ts"
+import { type TestCluster, testCluster } from "../support/testCluster.ts"
 import { until } from "../support/until.ts"
 
 const isThere = (file: string) =>
@@ -15,8 +15,11 @@ const isThere = (file: string) =>
     )
   )
 
+const loseAll = ({ nats }: TestCluster) =>
+  Effect.all([nats.kill, nats.loseStore, nats.start], { discard: true })
+
 it.live(
-  "a node removes the journals that are past their keep time when it starts, and keeps the results",
+  "a node removes the journals that are past their keep time when it starts, and keeps the results, also in sight",
   () =>
     Effect.gen(function* () {
       const cluster = yield* testCluster
@@ -44,6 +47,16 @@ it.live(
         false,
         true
       ])
-      expect(yield* recording).toMatchObject({ state: "Computed", file })
+      const info = yield* recording
+      expect(info).toMatchObject({ state: "Computed", file })
+
+      // Then the results alone know of it: whoever lives, or starts, when NATS has lost all tells the others again.
+      yield* loseAll(cluster)
+      expect(yield* until(recording, ({ state }) => state === "Computed")).toEqual(info)
+      yield* c.signal("SIGTERM")
+      yield* c.exited
+      yield* loseAll(cluster)
+      yield* cluster.node("d")
+      expect(yield* until(recording, ({ state }) => state === "Computed")).toEqual(info)
     })
 )

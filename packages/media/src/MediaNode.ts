@@ -6,7 +6,7 @@
  * drain waits for live children, never for a counter.
  */
 import type { AnyMessage, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
-import { AlreadySpawned, concurrently, define } from "@ebb/actors"
+import { AlreadySpawned, concurrently, define, Directory } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
@@ -26,6 +26,7 @@ import { roomKind } from "./protocol/Room.ts"
 import type { RecordingArgs } from "./Recording.ts"
 import { recording } from "./Recording.ts"
 import type { IncarnationFolder } from "./recording/index.ts"
+import { RecordingIndex } from "./RecordingIndex.ts"
 import { keepRemovingExpired, stillUnfinished } from "./recording/index.ts"
 import { room } from "./Room.ts"
 
@@ -115,6 +116,13 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         Effect.forkScoped
       )
     }
+
+    const index = yield* RecordingIndex
+    const { registryLost } = yield* Directory
+    yield* Stream.merge(Stream.succeed("this node starts"), registryLost).pipe(
+      Stream.runForEach(() => index.refill),
+      Effect.forkScoped
+    )
 
     const openRoom = Effect.fnUntraced(function* (roomId: string, options: RoomOptions, prefer: boolean) {
       for (let live = rooms.get(roomId); live !== undefined; live = rooms.get(roomId)) {

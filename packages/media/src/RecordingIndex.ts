@@ -51,6 +51,11 @@ export class RecordingIndex extends Context.Service<
      * then a later start enters it.
      */
     readonly publish: (receipt: Receipt) => Effect.Effect<void>
+    /**
+     * Enters the receipts of the store that the index does not have: it was lost, and their journals, by which a start finds them, are
+     * gone. One after the other, for as long as the registry is away; replaces nothing but what the same part said before its receipt.
+     */
+    readonly refill: Effect.Effect<void>
     readonly find: (recordingId: Id) => Effect.Effect<IndexedRecording | undefined, RegistryUnavailable>
     readonly list: Effect.Effect<ReadonlyArray<IndexedRecording>, RegistryUnavailable>
   }
@@ -160,9 +165,13 @@ export class RecordingIndex extends Context.Service<
         )
       })
 
-      const publish = Effect.fnUntraced(function* (receipt: Receipt) {
+      const computed = (receipt: Receipt): IndexedRecording => {
         const incarnation = receipt.parts[0]?.incarnation
-        const recording = { ...describe(receipt), ...(incarnation === undefined ? {} : { incarnation }) }
+        return { ...describe(receipt), ...(incarnation === undefined ? {} : { incarnation }) }
+      }
+
+      const publish = Effect.fnUntraced(function* (receipt: Receipt) {
+        const recording = computed(receipt)
         const there = yield* write(
           recording,
           (there) => there.state !== "Computed" || isSamePart(there, recording)
@@ -174,6 +183,37 @@ export class RecordingIndex extends Context.Service<
           `recording ${receipt.recordingId}: ${recording.file ?? "a part"} is computed and not in the index: ${kept}`
         )
       })
+
+      const list = Effect.map(bucket.entries, (entries) =>
+        entries.map((stored) => read(stored.value)).filter((there) => there !== "unreadable")
+      )
+
+      const refillOne = Effect.fnUntraced(
+        function* (recordingId: Id) {
+          const receipts = [...(yield* store.receipts(recordingId)).values()]
+          // As they were published: the first part to be computed has the entry.
+          for (const receipt of receipts.toSorted((a, b) => a.computedAt - b.computedAt)) {
+            const recording = computed(receipt)
+            yield* Effect.retry(write(recording, isOpenPart(recording)), Schedule.spaced("1 second"))
+          }
+        },
+        (effect, recordingId) =>
+          Effect.catch(effect, (error) =>
+            Effect.logWarning(`recording ${recordingId} cannot be entered into the index`, error)
+          )
+      )
+      const refill = Effect.gen(function* () {
+        const entries = yield* Effect.retry(list, Schedule.spaced("1 second"))
+        const known = new Set(
+          entries.filter(({ state }) => state === "Computed").map((each) => each.recordingId)
+        )
+        const missing = (yield* store.recordings).filter((recordingId) => !known.has(recordingId))
+        yield* Effect.forEach(missing, refillOne, { discard: true })
+      }).pipe(
+        Effect.catch((error) =>
+          Effect.logWarning("the index cannot be filled from the store of results", error)
+        )
+      )
 
       /** While the registry is away, tried on for as long as this process lives. */
       const unfailing = (what: string, effect: Effect.Effect<unknown, RegistryUnavailable>) =>
@@ -207,9 +247,8 @@ export class RecordingIndex extends Context.Service<
         giveUp: (part) => unfailing(`that ${part.folder} is given up`, giveUp(part)),
         publish: (receipt) => unfailing(`the receipt of ${receipt.recordingId}`, publish(receipt)),
         find,
-        list: Effect.map(bucket.entries, (entries) =>
-          entries.map((stored) => read(stored.value)).filter((there) => there !== "unreadable")
-        )
+        refill,
+        list
       })
     })
   )

@@ -2,13 +2,16 @@ import { Registry, pack } from "@ebb/actors"
 import { TestBus, TestRegistry } from "@ebb/actors/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
+import * as fs from "node:fs"
+import * as path from "node:path"
 import type { Receipt } from "../src/recording/index.ts"
 import { RecordingStore } from "../src/recording/index.ts"
 import type { IndexedRecording } from "../src/RecordingIndex.ts"
 import { RecordingIndex } from "../src/RecordingIndex.ts"
-import { aManifest } from "./recording/fixtures.ts"
+import { aManifest, temporaryFolder } from "./recording/fixtures.ts"
 
 const recording = (changes: Partial<IndexedRecording> = {}): IndexedRecording => ({
   recordingId: "rec",
@@ -23,9 +26,9 @@ const recording = (changes: Partial<IndexedRecording> = {}): IndexedRecording =>
   ...changes
 })
 
-const receipt = (incarnation: string, file: string): Receipt => ({
+const receipt = (incarnation: string, file: string, recordingId = "rec", computedAt = 2): Receipt => ({
   format: 1,
-  recordingId: "rec",
+  recordingId,
   roomId: "room",
   state: "Computed",
   parts: [
@@ -49,28 +52,30 @@ const receipt = (incarnation: string, file: string): Receipt => ({
   sha256: "00",
   bytes: 1,
   durationMs: 1,
-  computedAt: 2,
+  computedAt,
   computedBy: "a",
   software: "Ebb"
 })
 
 const setUp = Effect.gen(function* () {
+  const folder = yield* temporaryFolder
   const registry = yield* TestRegistry.make(yield* TestBus.make())
   const services = yield* Layer.build(
     RecordingIndex.layer.pipe(
       Layer.provideMerge(registry.layer("p")),
-      Layer.provide(RecordingStore.folder("/store"))
+      Layer.provideMerge(RecordingStore.folder(folder))
     )
   )
   const index = yield* Effect.provide(RecordingIndex, services)
   const bucket = yield* Effect.flatMap(Effect.provide(Registry, services), (open) => open.bucket("receipts"))
-  return { bucket, index, registry }
+  const store = yield* Effect.provide(RecordingStore, services)
+  return { bucket, folder, index, registry, store }
 })
 
 describe("RecordingIndex", () => {
   it.effect("has a recording from its start on, and its receipt in its place at the end", () =>
     Effect.gen(function* () {
-      const { index } = yield* setUp
+      const { folder, index } = yield* setUp
       yield* index.begin(recording())
       // Sent again by the same process: its outcome may have been lost.
       yield* index.begin(recording())
@@ -82,7 +87,7 @@ describe("RecordingIndex", () => {
         state: "Computed",
         incarnation: "one",
         packets: 7,
-        file: "/store/rec/recording.webm"
+        file: path.join(folder, "rec/recording.webm")
       })
     })
   )
@@ -169,6 +174,54 @@ describe("RecordingIndex", () => {
         state: "Failed",
         problem: "given up by ada: r"
       })
+    })
+  )
+
+  it.effect("is filled from the store when it was lost, and replaces nothing that is newer", () =>
+    Effect.gen(function* () {
+      const { bucket, folder, index, registry, store } = yield* setUp
+      const put = (recordingId: string) =>
+        store.putReceipt(recordingId, "receipt.json", receipt("one", "recording.webm", recordingId))
+      yield* put("lost")
+      // Computed first, and the first has the entry.
+      yield* store.putReceipt("lost", "receipt-0-two.json", receipt("two", "second.webm", "lost", 3))
+      yield* put("broken")
+      fs.writeFileSync(path.join(folder, "broken", "receipt.json"), "{")
+      fs.mkdirSync(path.join(folder, "nothing"))
+      fs.writeFileSync(path.join(folder, "a file"), "")
+      // Died between its receipt and the index.
+      yield* put("open")
+      yield* index.begin(recording({ recordingId: "open" }))
+      // Begun by another process since.
+      yield* put("anew")
+      const anew = recording({ recordingId: "anew", incarnation: "two" })
+      yield* index.begin(anew)
+      yield* put("known")
+      yield* index.publish(receipt("one", "other.webm", "known"))
+      const known = yield* bucket.get("known")
+
+      yield* registry.refuseWrites(true)
+      const filling = yield* Effect.forkChild(index.refill)
+      const passing = Effect.andThen(
+        TestClock.adjust("1 second"),
+        TestClock.withLive(Effect.sleep("2 millis"))
+      )
+      // It has come to a write by then, which is refused.
+      yield* Effect.repeat(passing, { times: 20 })
+      yield* registry.refuseWrites(false)
+      yield* Effect.raceFirst(Fiber.join(filling), Effect.forever(passing))
+      assert.deepInclude(yield* index.find("lost"), {
+        state: "Computed",
+        incarnation: "one",
+        file: path.join(folder, "lost/recording.webm")
+      })
+      assert.deepInclude(yield* index.find("open"), { state: "Computed" })
+      assert.deepStrictEqual(yield* index.find("anew"), anew)
+      assert.deepStrictEqual(yield* bucket.get("known"), known)
+      const all = yield* bucket.entries
+      assert.deepStrictEqual(all.map(({ key }) => key).toSorted(), ["anew", "known", "lost", "open"])
+      yield* index.refill
+      assert.deepStrictEqual(yield* bucket.entries, all)
     })
   )
 

@@ -5,11 +5,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as path from "node:path"
 import type * as Scope from "effect/Scope"
 import type { RecordingFileInvalid, RecordingStorageError, UnsupportedFormat } from "../MediaError.ts"
 import { lockFolder } from "./FolderLock.ts"
 import { list, makeFolder, publishFile, remove, storageError, syncFolder } from "./internal/disk.ts"
+import { StoredId } from "./internal/storedSchema.ts"
 import type { Receipt } from "./Receipt.ts"
 import { readReceipt, writeReceipt } from "./Receipt.ts"
 
@@ -42,6 +44,8 @@ export class RecordingStore extends Context.Service<
       name: string,
       receipt: Receipt
     ) => Effect.Effect<void, RecordingStorageError>
+    /** The ids of all recordings of which something is there, sorted. */
+    readonly recordings: Effect.Effect<ReadonlyArray<string>, RecordingStorageError>
     /** The receipts of all parts of a recording, by file name. None for an unknown recording. */
     readonly receipts: (
       recordingId: string
@@ -85,6 +89,7 @@ const folderStore = (folder: string): RecordingStore["Service"] => {
       yield* recordingFolder(recordingId)
       yield* writeReceipt(at(recordingId, name), receipt)
     }),
+    recordings: Effect.map(list(folder), (names) => names.filter((name) => Schema.is(StoredId)(name))),
     receipts: Effect.fnUntraced(function* (recordingId) {
       const names = yield* list(path.join(folder, recordingId))
       const found = new Map<string, Receipt>()
