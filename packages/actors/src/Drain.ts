@@ -75,16 +75,16 @@ export const maxBlockers = 256
 /** What the drain needs of the actor it ends. All are called synchronously. */
 export interface Drained {
   /** How many children live, by what they hold up: asked at each child's end, so it must not count them. */
-  readonly holding: (holds: Holds) => number
-  readonly children: () => ReadonlyArray<ChildInfo>
-  readonly endServing: (how: "gently" | "kill") => void
+  holding(holds: Holds): number
+  childInfos(): ReadonlyArray<ChildInfo>
+  endServing(how: "gently" | "kill"): void
   /** Ends the actor itself. With `kill` also the children that are left. */
-  readonly finish: (how: "gently" | "kill", detail: string) => void
-  readonly onChange: (state: NodeState, change: StateChange) => void
-  readonly timer: (ms: number, fire: () => void) => () => void
+  finish(how: "gently" | "kill", detail: string): void
+  onChange(state: NodeState, change: StateChange): void
+  timer(ms: number, fire: () => void): () => void
   /** Monotonic. */
-  readonly nowMs: () => number
-  readonly wallMs: () => number
+  nowMs(): number
+  wallMs(): number
 }
 
 export class Drain {
@@ -96,7 +96,7 @@ export class Drain {
   #deadlines: DrainDeadlines
   #phaseBeganMs = 0
   #cancelTimer: () => void = () => {}
-  #waiting: Array<(outcome: DrainOutcome) => void> = []
+  #waiting: Array<(outcome: DrainOutcome) => void> | undefined
   #outcome: DrainOutcome | undefined
   #left: ReadonlyArray<string> | undefined
   readonly #actor: Drained
@@ -149,6 +149,7 @@ export class Drain {
   /** Begins or joins the drain. `done` is called once, when the actor has ended or gone back to serving. */
   begin(request: DrainRequest, done: (outcome: DrainOutcome) => void): void {
     if (this.#outcome !== undefined) return done(this.#outcome)
+    this.#waiting ??= []
     this.#waiting.push(done)
     this.#asked = true
     this.#reversible &&= request.reversible
@@ -196,7 +197,7 @@ export class Drain {
 
   #waitedFor(holds: Holds): ReadonlyArray<ChildInfo> {
     return this.#actor
-      .children()
+      .childInfos()
       .filter((child) => child.holds === holds)
       .toSorted((a, b) => b.ageMs - a.ageMs)
   }
@@ -276,8 +277,8 @@ export class Drain {
   }
 
   #complete(outcome: DrainOutcome): void {
-    const waiting = this.#waiting
-    this.#waiting = []
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
     for (const done of waiting) done(outcome)
   }
 }

@@ -366,8 +366,16 @@ export class Cell implements LaneOwner, Drained {
         this.#streams = undefined
       },
       holdsNothing: this.#children === undefined || this.#children.size === 0,
-      children: () => this.children,
-      endChild: (child) => child.end(by === "kill" ? "kill" : "parent", detail),
+      endChildren: Effect.suspend(() =>
+        Effect.forEach(
+          this.children.toReversed(),
+          (child) => {
+            child.end(by === "kill" ? "kill" : "parent", detail)
+            return Deferred.await(child.ended)
+          },
+          { discard: true }
+        )
+      ),
       log: (what, ...causes) => this.#log(what, ...causes)
     })
   }
