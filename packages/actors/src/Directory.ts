@@ -81,9 +81,10 @@ const make: Effect.Effect<
   Registry | Transport | Leases | Scope.Scope
 > = Effect.gen(function* () {
   const leases = yield* Leases
-  const { ttlMs, marginMs } = yield* LeaseTimes
+  const times = yield* LeaseTimes
+  const { ttlMs, marginMs } = times
   const bucket = yield* Effect.flatMap(Registry, (registry) => registry.bucket(directoryBucket))
-  const identity = yield* registryIdentity(bucket, yield* Transport)
+  const identity = yield* registryIdentity(bucket, yield* Transport, times)
   const left = yield* leftovers(bucket, identity)
 
   const write = Effect.fnUntraced(function* (name: Name, lease: HeldLease, revision: number | undefined) {
@@ -110,7 +111,7 @@ const make: Effect.Effect<
   })
 
   const claim = (name: Name, lease: HeldLease, contested: boolean) =>
-    identity.within(
+    identity.writing(
       Effect.fnUntraced(function* (epochOf) {
         while (true) {
           const created = yield* write(name, lease, undefined)
@@ -151,7 +152,7 @@ const make: Effect.Effect<
     release: (name, epoch, lease) => left.remove(keyOf(name), lease, epoch),
 
     verify: (name, lease) =>
-      identity.within(
+      identity.writing(
         Effect.fnUntraced(function* (epochOf): Effect.fn.Return<
           Verified,
           RegistryUnavailable | NodeIsolated

@@ -282,6 +282,35 @@ describe("an owner that was isolated", () => {
       expect((yield* b.directory.lookup(room))?.entry.inc).toBe("inc-a")
     }))
 
+  test("registers again in a registry that lost its store behind a connection that held", () =>
+    Effect.gen(function* () {
+      const { a, b, registry } = yield* twoNodes
+      const epoch = yield* a.directory.claim(room, a.lease)
+      const lost: Array<string> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(b.directory.registryLost, (id) => Effect.sync(() => void lost.push(id)))
+      )
+      yield* Effect.yieldNow
+      yield* registry.loseStore
+      // Nobody has noticed. What is given now is of the new one, and is not taken for the old one's.
+      const other = yield* b.directory.claim({ kind: "room", id: "r2" }, b.lease)
+      expect(other.registry).not.toBe(epoch.registry)
+      expect(yield* a.directory.verify(room, a.lease)).toMatchObject({
+        _tag: "Retaken",
+        epoch: { registry: other.registry }
+      })
+      expect(lost).toEqual([other.registry])
+    }))
+
+  test("and whoever only looks it up know within a renewal of a store lost behind a connection that held", () =>
+    Effect.gen(function* () {
+      const { a, b, registry } = yield* twoNodes
+      yield* registry.loseStore
+      const { registry: id } = yield* a.directory.claim(room, a.lease)
+      yield* TestClock.adjust("4 seconds")
+      expect((yield* b.directory.lookup(room))?.epoch.registry).toBe(id)
+    }))
+
   test("never gives a revision of one registry the id of another", () =>
     Effect.gen(function* () {
       const { a, bus, registry } = yield* twoNodes
