@@ -34,24 +34,35 @@ export const freePort: Effect.Effect<number> = Effect.callback((resume) => {
 })
 
 /** Ready when it returns. The text of a configuration says neither where it listens nor where it stores: that is given. */
-export const natsConfigured = Effect.fnUntraced(function* (
+export const startConfigured = Effect.fnUntraced(function* (
   config: string,
   env: Readonly<Record<string, string>> = {}
 ) {
   const port = yield* freePort
   const folder = yield* temporaryFolder
   const file = join(folder, "nats.conf")
-  yield* Effect.promise(() =>
-    writeFile(
-      file,
-      config.replace(/store_dir: "[^"]*"/, `store_dir: ${JSON.stringify(join(folder, "store"))}`)
+  const store = `store_dir: ${JSON.stringify(join(folder, "store"))}`
+  const write = (text: string) =>
+    Effect.promise(() =>
+      writeFile(
+        file,
+        text.replace(/store_dir: "[^"]*"/, () => store)
+      )
     )
-  )
+  yield* write(config)
   const args = ["-a", "127.0.0.1", "-p", String(port), "-c", file]
   const program = yield* startProgram("nats-server", args, { env })
   yield* program.says(/Server is ready/)
-  return `127.0.0.1:${port}`
+  return {
+    address: `127.0.0.1:${port}`,
+    /** Takes another configuration, as far as a running server can. */
+    configure: (text: string) => Effect.andThen(write(text), program.signal("SIGHUP"))
+  }
 })
+
+/** Its `host:port`. */
+export const natsConfigured = (config: string, env?: Readonly<Record<string, string>>) =>
+  Effect.map(startConfigured(config, env), ({ address }) => address)
 
 const page = readFileSync(join(import.meta.dirname, "../../docs/nats.md"), "utf8")
 

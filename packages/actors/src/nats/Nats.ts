@@ -3,13 +3,14 @@ import * as Layer from "effect/Layer"
 import type { NatsUnavailable } from "../ActorError.ts"
 import type { Registry } from "../Registry.ts"
 import type { Transport } from "../Transport.ts"
+import type { NatsRefused } from "./NatsRefused.ts"
 import { NatsConnection, type NatsOptions } from "./NatsConnection.ts"
 import * as NatsRegistry from "./NatsRegistry.ts"
 import * as NatsTransport from "./NatsTransport.ts"
 
 export const layer = (
   options: NatsOptions & NatsRegistry.NatsRegistryOptions
-): Layer.Layer<Transport | Registry | NatsConnection, NatsUnavailable> =>
+): Layer.Layer<Transport | Registry | NatsConnection, NatsUnavailable | NatsRefused> =>
   Layer.mergeAll(NatsTransport.layer, NatsRegistry.layer(options)).pipe(
     Layer.provideMerge(NatsConnection.layer(options))
   )

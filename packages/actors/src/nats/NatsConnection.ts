@@ -8,7 +8,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -17,19 +16,19 @@ import { connect, DebugEvents, Events, type NatsConnection as Client } from "nat
 import { NatsUnavailable } from "../ActorError.ts"
 import type { Id } from "../Address.ts"
 import { monotonicMillis } from "../internal/monotonic.ts"
+import { NatsRefused } from "./NatsRefused.ts"
+import { natsSecurity, type NatsSecurity, refusal } from "./natsSecurity.ts"
 
-export interface NatsOptions {
-  /** `host:port` or `nats://host:port`, one or several. Credentials do not belong here. */
+export interface NatsOptions extends NatsSecurity {
+  /** `host:port`, `nats://host:port` or `tls://host:port`, one or several of one cluster. Credentials do not belong here. */
   readonly servers: string | ReadonlyArray<string>
-  readonly user?: string | undefined
-  readonly password?: Redacted.Redacted<string> | undefined
   /** How the server's monitoring names this client. */
   readonly name: Id
   /** Where this client's answers arrive; no other client may listen there. Default `_INBOX_<name>`. */
   readonly inboxPrefix?: string | undefined
   /**
    * When no server answers at the start: `fail` (default) fails with `NatsUnavailable`; `wait` logs it and tries until one
-   * does. Once connected it reconnects for ever in both cases.
+   * does. Once connected it reconnects for ever in both cases. One that refuses us is `NatsRefused` at the start, and waited for later.
    */
   readonly firstConnect?: "fail" | "wait" | undefined
 }
@@ -50,20 +49,27 @@ export class NatsConnection extends Context.Service<
     readonly connected: Stream.Stream<boolean>
   }
 >()("@ebb/actors/nats/NatsConnection") {
-  static readonly layer = (options: NatsOptions): Layer.Layer<NatsConnection, NatsUnavailable> =>
-    Layer.effect(NatsConnection, make(options))
+  static readonly layer = (
+    options: NatsOptions
+  ): Layer.Layer<NatsConnection, NatsUnavailable | NatsRefused> => Layer.effect(NatsConnection, make(options))
 }
 
-const dial = (options: NatsOptions): Effect.Effect<Client, NatsUnavailable> => {
+const dial = Effect.fnUntraced(function* (
+  options: NatsOptions
+): Effect.fn.Return<Client, NatsUnavailable | NatsRefused> {
   const servers = typeof options.servers === "string" ? [options.servers] : [...options.servers]
-  return Effect.tryPromise({
+  const shown = servers.map(withoutCredentials)
+  const security = yield* Effect.mapError(
+    natsSecurity(options, servers),
+    (problem) => new NatsRefused({ servers: shown, problem })
+  )
+  return yield* Effect.tryPromise({
     try: () =>
       connect({
         servers,
         name: options.name,
         inboxPrefix: options.inboxPrefix ?? `_INBOX_${options.name}`,
-        ...(options.user === undefined ? {} : { user: options.user }),
-        ...(options.password === undefined ? {} : { pass: Redacted.value(options.password) }),
+        ...security,
         timeout: dialMs,
         pingInterval: pingIntervalMs,
         maxPingOut: 2,
@@ -73,45 +79,73 @@ const dial = (options: NatsOptions): Effect.Effect<Client, NatsUnavailable> => {
         reconnectDelayHandler: () => reconnectBaseMs + Math.floor(Math.random() * reconnectJitterMs),
         noAsyncTraces: true
       }),
-    catch: (cause) =>
-      new NatsUnavailable({ servers: servers.map(withoutCredentials), reason: reasonOf(cause) })
+    catch: (cause) => {
+      const problem = refusal(cause)
+      return problem === undefined
+        ? new NatsUnavailable({ servers: shown, reason: reasonOf(cause, security.tls !== undefined) })
+        : new NatsRefused({ servers: shown, problem })
+    }
   })
+})
+
+/** Different errors of one connection that are logged. */
+const saidMax = 100
+
+const reported = (
+  code: string,
+  context: { readonly operation: string; readonly subject: string } | undefined
+): string => {
+  if (context !== undefined)
+    return `NATS does not allow this process: ${context.operation} ${context.subject}`
+  const problem = refusal({ code })
+  return problem === undefined ? `NATS reports ${code}` : `NATS: ${problem}; trying on`
 }
 
 const withoutCredentials = (server: string): string => server.replace(/^([a-z]+:\/\/)?[^@/]*@/, "$1")
 
-const reasonOf = (cause: unknown): string => {
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+const reasonOf = (cause: unknown, byTls = false): string => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
   if (code === "CONNECTION_REFUSED") return "nothing listens there; is nats-server running?"
-  if (code === "AUTHORIZATION_VIOLATION") return "it refuses these credentials; check user and password"
   if (code === "TIMEOUT" || code === "CONNECTION_TIMEOUT")
-    return `no answer in ${dialMs} ms; is it a nats-server, and not stopped?`
+    // A server that refuses a client's certificate hangs up after the handshake, which the client does not notice.
+    return `no answer in ${dialMs} ms; is it a nats-server, and not stopped?${byTls ? " Does it want a client certificate, or another one?" : ""}`
   return cause instanceof Error && cause.message !== "" ? cause.message : "the connection was closed"
 }
 
+const isAway = (error: NatsUnavailable | NatsRefused) => error._tag === "NatsUnavailable"
+
 const make = Effect.fnUntraced(function* (
   options: NatsOptions
-): Effect.fn.Return<NatsConnection["Service"], NatsUnavailable, Scope.Scope> {
+): Effect.fn.Return<NatsConnection["Service"], NatsUnavailable | NatsRefused, Scope.Scope> {
   // A dial is not interrupted, only the wait between two: its client would live on with nobody to close it.
   const acquire = Effect.acquireRelease(dial(options), (client) => Effect.promise(() => client.close()))
   const client = yield* options.firstConnect === "wait"
-    ? Effect.retry(
-        acquire,
-        Schedule.spaced("1 second").pipe(
-          Schedule.setInputType<NatsUnavailable>(),
+    ? Effect.retry(acquire, {
+        schedule: Schedule.spaced("1 second").pipe(
+          Schedule.setInputType<NatsUnavailable | NatsRefused>(),
           // After the 1st, 2nd, 4th, 8th … try.
           Schedule.tap(({ attempt, input }) =>
-            Number.isInteger(Math.log2(attempt))
+            isAway(input) && Number.isInteger(Math.log2(attempt))
               ? Effect.logWarning(`${input.message}; trying on`)
               : Effect.void
           )
-        )
-      )
+        ),
+        while: isAway
+      })
     : acquire
 
   let since: number | undefined = yield* monotonicMillis
   const connected = yield* SubscriptionRef.make(true)
   yield* Effect.logInfo(`connected to NATS at ${client.getServer()}`)
+
+  /** A server that refuses us says so several times a second; a publish that is not allowed says so each time. */
+  const said = new Set<string>()
+  const sayOnce = (text: string) =>
+    Effect.suspend(() => {
+      if (said.has(text) || said.size >= saidMax) return Effect.void
+      said.add(text)
+      return Effect.logError(text)
+    })
 
   const lost = (why: string) =>
     Effect.suspend(() => {
@@ -124,11 +158,12 @@ const make = Effect.fnUntraced(function* (
     })
   const back = Effect.gen(function* () {
     since = yield* monotonicMillis
+    said.clear()
     yield* SubscriptionRef.set(connected, true)
     yield* Effect.logInfo(`reconnected to NATS at ${client.getServer()}`)
   })
 
-  yield* Stream.fromAsyncIterable(client.status(), reasonOf).pipe(
+  yield* Stream.fromAsyncIterable(client.status(), (cause) => reasonOf(cause)).pipe(
     Stream.runForEach((status) => {
       const what = typeof status.data === "string" ? status.data : ""
       switch (status.type) {
@@ -137,7 +172,7 @@ const make = Effect.fnUntraced(function* (
         case Events.Reconnect:
           return back
         case Events.Error:
-          return Effect.logError(`NATS reports ${what}`, status.permissionContext ?? {})
+          return sayOnce(reported(what, status.permissionContext))
         case Events.LDM:
           return Effect.logInfo(`${what} is about to shut down (lame duck)`)
         case Events.Update:

@@ -55,7 +55,8 @@ describe("NatsConnection", () => {
       const wrong = yield* Effect.flip(
         connect({ servers: server.url, name: "n1", user: "ebb", password: Redacted.make("wrong") })
       )
-      expect(wrong.reason).toContain("credentials")
+      expect(wrong).toMatchObject({ _tag: "NatsRefused", retry: "never" })
+      expect(wrong.message).toContain("it refuses these credentials")
       const context = yield* connect({ servers: server.url, name: "n1", user: "ebb", password })
       const connection = Context.get(context, NatsConnection)
       yield* server.kill

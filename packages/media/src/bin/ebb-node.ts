@@ -7,12 +7,12 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { parseArgs } from "node:util"
 import { drainOnSignals } from "../drainOnSignals.ts"
 import type { MediaNodeOptions, RunningNode } from "../MediaNodeProcess.ts"
 import { startMediaNode } from "../MediaNodeProcess.ts"
+import { natsFromEnvironment } from "../natsFromEnvironment.ts"
 
 const help = `ebb-node: one media node of an Ebb cluster
 
@@ -22,9 +22,15 @@ Each option may be given by its environment variable instead.
 
   --node-id ID            its name, unique in the cluster         EBB_NODE_ID
   --cluster NAME          the cluster (default: local)            EBB_CLUSTER
-  --nats HOST:PORT[,...]  default: 127.0.0.1:4222                 EBB_NATS
+  --nats HOST:PORT[,...]  or tls://…; default: 127.0.0.1:4222     EBB_NATS
   --nats-user USER                                                EBB_NATS_USER
                           password: only by                       EBB_NATS_PASSWORD
+                          or a token: only by                     EBB_NATS_TOKEN
+  --nats-nkey FILE        or an nkey's seed                       EBB_NATS_NKEY
+  --nats-creds FILE       or a JWT and its seed, as of nsc        EBB_NATS_CREDS
+  --nats-ca FILE          whom to trust, for TLS                  EBB_NATS_CA
+  --nats-cert FILE        its certificate, where one is wanted,   EBB_NATS_CERT
+  --nats-key FILE         and its key                             EBB_NATS_KEY
   --nats-inbox PREFIX     where answers to it arrive              EBB_NATS_INBOX
   --nats-wait S           for it, at the start (default: 0)       EBB_NATS_WAIT
   --data-dir DIR          journals (default: ./ebb-data)          EBB_DATA_DIR
@@ -60,6 +66,11 @@ const parse = () => {
         cluster: text,
         nats: text,
         "nats-user": text,
+        "nats-nkey": text,
+        "nats-creds": text,
+        "nats-ca": text,
+        "nats-cert": text,
+        "nats-key": text,
         "nats-inbox": text,
         "nats-wait": text,
         "data-dir": text,
@@ -84,6 +95,18 @@ const flags = parse()
 if (flags.help) {
   process.stdout.write(help)
   process.exit(0)
+}
+
+/** What the command line says, by the variable that it stands for. A secret has no flag. */
+const natsFlags: Readonly<Record<string, string | undefined>> = {
+  EBB_NATS: flags.nats,
+  EBB_NATS_INBOX: flags["nats-inbox"],
+  EBB_NATS_USER: flags["nats-user"],
+  EBB_NATS_NKEY: flags["nats-nkey"],
+  EBB_NATS_CREDS: flags["nats-creds"],
+  EBB_NATS_CA: flags["nats-ca"],
+  EBB_NATS_CERT: flags["nats-cert"],
+  EBB_NATS_KEY: flags["nats-key"]
 }
 
 const given = (flag: string | undefined, variable: string) => flag ?? (process.env[variable] || undefined)
@@ -115,20 +138,12 @@ const options = (): MediaNodeOptions => {
   const ports = given(flags.ports, "EBB_PORTS")
   const range = ports === undefined ? undefined : /^(\d{1,5})-(\d{1,5})$/.exec(ports)
   if (range === null) usage(`--ports is MIN-MAX, not '${ports}'`)
-  const password = process.env["EBB_NATS_PASSWORD"]
   const keepHours = number("--keep-journals", given(flags["keep-journals"], "EBB_KEEP_JOURNALS"), 0)
   const workers = number("--workers", given(flags.workers, "EBB_WORKERS"), 1)
   return {
     nodeId,
     cluster,
-    nats: {
-      servers: (given(flags.nats, "EBB_NATS") ?? "127.0.0.1:4222").split(","),
-      ...present({
-        user: given(flags["nats-user"], "EBB_NATS_USER"),
-        password: password === undefined ? undefined : Redacted.make(password),
-        inboxPrefix: given(flags["nats-inbox"], "EBB_NATS_INBOX")
-      })
-    },
+    nats: natsFromEnvironment((variable) => natsFlags[variable] ?? (process.env[variable] || undefined)),
     dataDir: given(flags["data-dir"], "EBB_DATA_DIR") ?? "ebb-data",
     ...present({
       storeDir: given(flags["store-dir"], "EBB_STORE_DIR"),

@@ -17,12 +17,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import { existsSync } from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
+import { natsFromEnvironment } from "../natsFromEnvironment.ts"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import type { PartOutcome } from "../recording/index.ts"
 import { checkFfmpeg, giveUp, readManifest, recover, RecordingStore } from "../recording/index.ts"
@@ -42,7 +42,7 @@ Usage: ebb-recordings DATA_DIR [options]
   --json            a line of JSON for each part; the last is the sum
   --help
 
-With EBB_NATS, EBB_CLUSTER, EBB_NATS_USER, EBB_NATS_PASSWORD and EBB_NATS_INBOX set as for ebb-node, what
+With EBB_NATS, EBB_CLUSTER and the other EBB_NATS_... variables set as for ebb-node, what
 is found is entered into the cluster's index too. It takes nothing from living processes.
 
 Exit codes: 0 nothing is left to do, 4 something could not be finished, or is at work at this moment and was
@@ -155,16 +155,11 @@ const say = (json: object, text: string) =>
 
 /** Enters what is found into the cluster's index; does nothing without a cluster. */
 const publisher = Effect.gen(function* () {
-  const servers = env("EBB_NATS")
-  if (servers === undefined) return () => Effect.void
-  const password = env("EBB_NATS_PASSWORD")
+  if (env("EBB_NATS") === undefined) return () => Effect.void
   const nats = layerNats({
-    servers: servers.split(","),
+    ...natsFromEnvironment(env),
     name: "ebb-recordings",
-    cluster: env("EBB_CLUSTER") ?? "local",
-    user: env("EBB_NATS_USER"),
-    password: password === undefined ? undefined : Redacted.make(password),
-    inboxPrefix: env("EBB_NATS_INBOX")
+    cluster: env("EBB_CLUSTER") ?? "local"
   })
   const index = yield* Layer.build(Layer.provide(RecordingIndex.layer, nats)).pipe(
     Effect.flatMap((services) => Effect.provide(RecordingIndex, services))
