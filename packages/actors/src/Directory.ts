@@ -151,8 +151,9 @@ const make: Effect.Effect<
 
     release: (name, epoch, lease) => left.remove(keyOf(name), lease, epoch),
 
-    verify: (name, lease) =>
-      identity.writing(
+    verify: Effect.fnUntraced(function* (name, lease) {
+      let retaken = false
+      return yield* identity.writing(
         Effect.fnUntraced(function* (epochOf): Effect.fn.Return<
           Verified,
           RegistryUnavailable | NodeIsolated
@@ -162,15 +163,17 @@ const make: Effect.Effect<
             const found = yield* read(name)
             if (found !== undefined) {
               const epoch = epochOf(found.revision)
-              return found.entry.inc === lease.incarnation
-                ? { _tag: "Mine", epoch }
-                : { _tag: "Superseded", by: found.entry, epoch }
+              if (found.entry.inc !== lease.incarnation) return { _tag: "Superseded", by: found.entry, epoch }
+              return { _tag: retaken ? "Retaken" : "Mine", epoch }
             }
             const created = yield* write(name, lease, undefined)
-            if (created !== undefined) return { _tag: "Retaken", epoch: epochOf(created) }
+            if (created === undefined) continue
+            retaken = true
+            return { _tag: "Retaken", epoch: epochOf(created) }
           }
         })
-      ),
+      )
+    }),
 
     list: (kind) =>
       identity.within((epochOf) =>

@@ -299,6 +299,7 @@ describe("an owner that was isolated", () => {
         _tag: "Retaken",
         epoch: { registry: other.registry }
       })
+      yield* TestClock.adjust(1)
       expect(lost).toEqual([other.registry])
     }))
 
