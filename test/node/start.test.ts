@@ -1,6 +1,8 @@
 /** What a node that cannot start says, and that it ends: one line, 1. */
+import { execFileSync } from "node:child_process"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { pathToFileURL } from "node:url"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { ebbNodeArgs } from "../support/ebbNode.ts"
@@ -64,4 +66,40 @@ it.live("a data folder that cannot be written is named", () =>
     expect(errors[0]).toContain(`ebb-node: cannot create ${file}`)
     expect(code).toBe(1)
   })
+)
+
+it.live("a data folder in which nothing can be made is named", () =>
+  Effect.gen(function* () {
+    const cluster = yield* testCluster
+    const { code, errors } = yield* run(cluster.options("a", { dataDir: "/proc/ebb/data" }))
+    expect(errors).toEqual([expect.stringMatching(/^ebb-node: cannot create \/proc\/ebb\/data.*: ENOENT/)])
+    expect(code).toBe(1)
+  })
+)
+
+it.live(
+  "a data folder on a dead mount is named after a while, and until then the third signal ends the node as ever",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const fifo = join(yield* temporaryFolder, "fifo")
+      execFileSync("mkfifo", [fifo])
+      const hangs = [
+        `EBB_TEST_FIFO=${fifo}`,
+        `NODE_OPTIONS=--import=${pathToFileURL(join(import.meta.dirname, "programs/hangingMkdir.ts")).href}`
+      ]
+      const start = (nodeId: string) =>
+        startProgram("env", [...hangs, process.execPath, ...ebbNodeArgs(cluster.options(nodeId))])
+      const a = yield* start("a")
+      const b = yield* start("b")
+      yield* b.says(/connected to NATS/)
+      for (let times = 0; times < 3; times++) {
+        if (times > 0) yield* Effect.sleep(1100)
+        yield* b.signal("SIGTERM")
+      }
+      expect(yield* b.exited).toMatchObject({ code: 143 })
+
+      yield* a.says(/^ebb-node: cannot create .*incarnations.*no answer in 15 s/)
+      expect(yield* a.exited).toMatchObject({ code: 1 })
+    })
 )

@@ -5,6 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { endProcess } from "./endProcess.ts"
 import type { RunningNode } from "./MediaNodeProcess.ts"
 
 /** 128 + the signal's number, as shells have it. */
@@ -16,7 +17,7 @@ const signals = Object.keys(killedBy) as ReadonlyArray<DrainSignal>
 const oneSignalMs = 1000
 
 export interface SignalOptions {
-  /** What a third signal does; by default `process.exit` with that signal's code. Recordings are left to a later start. */
+  /** What a third signal does; by default it ends this process with that signal's code, whatever hangs. Recordings are left to a later start. */
   readonly kill?: (code: number) => void
 }
 
@@ -28,7 +29,7 @@ export const drainOnSignals = Effect.fnUntraced(function* (
   node: Pick<RunningNode, "drain">,
   options: SignalOptions = {}
 ) {
-  const kill = options.kill ?? ((code: number) => process.exit(code))
+  const kill = options.kill ?? endProcess
   const clock = yield* Clock.Clock
   const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
   let counted = 0

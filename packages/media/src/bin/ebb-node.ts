@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import { parseArgs } from "node:util"
 import { drainOnSignals } from "../drainOnSignals.ts"
+import { endProcess } from "../endProcess.ts"
 import type { MediaNodeOptions, RunningNode } from "../MediaNodeProcess.ts"
 import { startMediaNode } from "../MediaNodeProcess.ts"
 import { natsFromEnvironment } from "../natsFromEnvironment.ts"
@@ -184,10 +185,10 @@ const program = Effect.gen(function* () {
   })
   const again = Schedule.spaced("1 second").pipe(
     Schedule.upTo({ duration: natsWaitMs }),
-    Schedule.setInputType<{ readonly message: string }>(),
-    // After the 1st, 2nd, 4th, 8th … try.
+    Schedule.setInputType<{ readonly _tag: string; readonly message: string }>(),
+    // After the 1st, 2nd, 4th, 8th … try. It is asked before `while` is.
     Schedule.tap(({ attempt, input }) =>
-      Number.isInteger(Math.log2(attempt))
+      natsWaitMs > 0 && isNatsAway(input) && Number.isInteger(Math.log2(attempt))
         ? Effect.logWarning(`waiting for NATS, at most ${natsWaitMs / 1000} s: ${input.message}`)
         : Effect.void
     )
@@ -217,4 +218,4 @@ if (Exit.isFailure(exit)) {
   const error = Cause.squash(exit.cause)
   process.stderr.write(`ebb-node: ${error instanceof Error ? error.message : String(error)}\n`)
 }
-process.exit(Exit.isSuccess(exit) ? exit.value : 1)
+endProcess(Exit.isSuccess(exit) ? exit.value : 1)

@@ -11,7 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
-import type { FolderHeld, RecordingStorageError } from "../MediaError.ts"
+import type { FolderHeld } from "../MediaError.ts"
+import { RecordingStorageError } from "../MediaError.ts"
 import { lockFolder } from "./FolderLock.ts"
 import { attempt, isAbsent, list, makeFolder, syncFolder } from "./internal/disk.ts"
 
@@ -57,6 +58,9 @@ export const listIncarnations = (
     Effect.map((names) => names.map((name) => path.join(incarnationsFolder(dataDir), name)))
   )
 
+/** How long a disk may take to make a folder, in milliseconds. A mount whose server is gone never answers. */
+const answerMs = 15_000
+
 /** Creates and locks this process's own folder, until the scope closes. */
 export const acquire = (
   dataDir: string,
@@ -64,7 +68,18 @@ export const acquire = (
 ): Effect.Effect<IncarnationFolder, FolderHeld | RecordingStorageError, Scope.Scope> =>
   Effect.gen(function* () {
     const folder = path.join(incarnationsFolder(dataDir), identity.incarnation)
-    yield* makeFolder(folder)
+    yield* Effect.timeoutOrElse(makeFolder(folder), {
+      duration: answerMs,
+      orElse: () =>
+        Effect.fail(
+          new RecordingStorageError({
+            operation: "create",
+            path: folder,
+            code: "ETIMEDOUT",
+            detail: `no answer in ${answerMs / 1000} s; is it on a mount that is gone?`
+          })
+        )
+    })
     // Somebody who looks for remains may hold a new folder for the moment it takes to see that it is empty: hence the wait.
     yield* lockFolder(folder, {
       name: lockName,

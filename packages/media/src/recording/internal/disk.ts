@@ -32,8 +32,23 @@ export const attempt = <A>(
 
 export const isAbsent = (error: RecordingStorageError): boolean => error.code === "ENOENT"
 
-export const makeFolder = (folder: string) =>
-  attempt("create", folder, () => fsp.mkdir(folder, { recursive: true }))
+/** With what is missing above it. It may be there. */
+export const makeFolder = (folder: string) => attempt("create", folder, () => makeFolders(folder))
+
+/** Not node's `recursive`: where a folder is there and nothing can be made in it (`/proc`), that one tries for ever. */
+const makeFolders = async (folder: string): Promise<void> => {
+  const make = () =>
+    fsp.mkdir(folder).catch(async (cause: unknown) => {
+      const there = await fsp.stat(folder).catch(() => undefined)
+      if (there?.isDirectory() !== true) throw cause
+    })
+  const parent = path.dirname(folder)
+  await make().catch(async (cause: unknown) => {
+    if (codeOf(cause) !== "ENOENT" || parent === folder) throw cause
+    await makeFolders(parent)
+    await make()
+  })
+}
 
 /** The entries of a folder, sorted; none when it is not there. */
 export const list = (folder: string): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
