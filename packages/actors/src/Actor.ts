@@ -59,7 +59,7 @@ export interface Spawned<R extends AnyMessage, E> {
   readonly outcome: Effect.Effect<DrainOutcome>
 }
 
-/** An actor's own view of itself. Everything but `spawn`'s start is synchronous. */
+/** An actor's own view of itself. Everything but `spawn`'s start is synchronous. Methods: they are not to be taken off it. */
 export interface Self {
   readonly address: Address
 
@@ -67,36 +67,36 @@ export interface Self {
    * Registers a child and starts it. *Accepted* means registered, synchronously: a drain that comes later waits for it. Anything slow
    * belongs in the child's behaviour.
    */
-  readonly spawn: <R extends AnyMessage, Args, E, Env>(
+  spawn<R extends AnyMessage, Args, E, Env>(
     definition: Definition<R, Args, E, Env>,
     id: Id,
     args: Args,
     options?: SpawnOptions
-  ) => Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>>
+  ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>>
 
-  readonly children: () => ReadonlyArray<ChildInfo>
+  children(): ReadonlyArray<ChildInfo>
 
   /** Ends this actor after the message it handles now. Does not wait. */
-  readonly stop: (detail: string) => Effect.Effect<void>
+  stop(detail: string): Effect.Effect<void>
 
   /** Runs `onEnd` when `ref`'s life is over, in this actor's scope, beside its messages. */
-  readonly watch: <R extends AnyMessage, Env>(
+  watch<R extends AnyMessage, Env>(
     ref: ActorRef<R>,
     onEnd: (terminated: Terminated) => Effect.Effect<void, never, Env>
-  ) => Effect.Effect<void, never, Env | Scope.Scope>
+  ): Effect.Effect<void, never, Env | Scope.Scope>
 
-  readonly state: () => NodeState
+  state(): NodeState
   /** Calls back after each change, synchronously, until the actor ends. */
-  readonly onStateChange: (listener: (state: NodeState, change: StateChange) => void) => void
-  readonly setAdmission: (to: "open" | "cordoned", cause: Cause) => boolean
-  readonly setControl: (to: "connected" | "isolated", cause: Cause) => boolean
+  onStateChange(listener: (state: NodeState, change: StateChange) => void): void
+  setAdmission(to: "open" | "cordoned", cause: Cause): boolean
+  setControl(to: "connected" | "isolated", cause: Cause): boolean
 
   /** Says by which epoch this actor holds its name: messages that carry another are refused with `StaleEpoch`. */
-  readonly setEpoch: (epoch: Epoch) => void
+  setEpoch(epoch: Epoch): void
 
   /** How far its drain is, and who holds it up. */
-  readonly progress: () => DrainProgress
+  progress(): DrainProgress
 
   /** Begins or joins this actor's drain; see `Drain`. */
-  readonly drain: (request: DrainRequest) => Effect.Effect<DrainOutcome>
+  drain(request: DrainRequest): Effect.Effect<DrainOutcome>
 }

@@ -32,25 +32,25 @@ export interface ActorRef<R extends AnyMessage> {
    * Sends a message and awaits its answer. At most once: nothing is sent again by itself. Interrupted, it takes the message back if it
    * still waits, here or far away; one that is being handled goes on, unless its contract says `Interruptible`.
    */
-  readonly ask: <T extends AskTag<R>>(
+  ask<T extends AskTag<R>>(
     tag: T,
     input: Input<R, T>,
     options?: AskOptions
-  ) => Effect.Effect<Success<R, T>, Failure<R, T> | AskError>
+  ): Effect.Effect<Success<R, T>, Failure<R, T> | AskError>
 
   /**
    * Sends a message whose contract has `stream: true`, and gives its answers as they come. It runs in the actor, only as far ahead as the
    * consumer asks for, and ends when the consumer ends, or when the actor does: with `ActorCrashed`. `timeoutMs` is the time to its start.
    * A far stream that was lost on the way fails, and is not begun again by itself.
    */
-  readonly stream: <T extends StreamTag<R>>(
+  stream<T extends StreamTag<R>>(
     tag: T,
     input: Input<R, T>,
     options?: AskOptions
-  ) => Stream.Stream<Item<R, T>, StreamFailure<R, T> | AskError>
+  ): Stream.Stream<Item<R, T>, StreamFailure<R, T> | AskError>
 
   /** Sends a message and does not wait. Success means: taken into the mailbox (here), or handed to the socket (far away). */
-  readonly tell: <T extends AskTag<R>>(tag: T, input: Input<R, T>) => Effect.Effect<void, TellError>
+  tell<T extends AskTag<R>>(tag: T, input: Input<R, T>): Effect.Effect<void, TellError>
 
   /** Succeeds when this life of the actor is over. An actor never born counts as over. */
   readonly terminated: Effect.Effect<Terminated>

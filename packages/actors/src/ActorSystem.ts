@@ -9,7 +9,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import type { Definition, Self, Spawned, SpawnOptions } from "./Actor.ts"
+import type { Definition, Spawned, SpawnOptions } from "./Actor.ts"
 import { AlreadySpawned, NodeDraining } from "./ActorError.ts"
 import type { ActorRef, AskOptions } from "./ActorRef.ts"
 import { defaultAskTimeoutMs } from "./ActorRef.ts"
@@ -23,6 +23,7 @@ import type { SystemMessage } from "./internal/inbound.ts"
 import { handleSystem, serveInbound } from "./internal/inbound.ts"
 import type { AnyHandlers } from "./internal/lane.ts"
 import { localRef } from "./internal/localRef.ts"
+import { drainCell, SelfOfCell } from "./internal/selfOfCell.ts"
 import type { Far } from "./internal/remoteRef.ts"
 import { askFar, remoteRef } from "./internal/remoteRef.ts"
 import type { AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
@@ -148,7 +149,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
         })
         // The cell knows handlers by name only; their payloads are checked by the contract's codec, or by the caller's types.
         type Start = Effect.Effect<AnyHandlers, E, Env>
-        const self = selfOf(cell)
+        const self = new SelfOfCell(cell, spawnIn)
         cell.start(() => definition.behaviour(self, args) as unknown as Start, services)
         const spawned: Spawned<R, E> = {
           ref: localRef(cell, definition.protocol),
@@ -162,23 +163,6 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
         return Effect.succeed(spawned)
       }
     )
-
-  const selfOf = (cell: Cell): Self => ({
-    address: cell.address,
-    spawn: (definition, id, args, spawnOptions) => spawnIn(cell, definition, id, args, spawnOptions),
-    children: () => cell.childInfos(),
-    progress: () => cell.drain.progress(),
-    stop: (detail) => Effect.sync(() => cell.end("itself", detail)),
-    watch: (ref, onEnd) => Effect.asVoid(Effect.forkIn(Effect.flatMap(ref.terminated, onEnd), cell.scope)),
-    state: () => cell.drain.state,
-    onStateChange: (listener) => cell.listen("self", listener),
-    setAdmission: (to, cause) => cell.admit(to, cause),
-    setControl: (to, cause) => cell.drain.move("control", to, cause),
-    setEpoch: (epoch) => {
-      cell.epoch = epoch
-    },
-    drain: (request) => drainCell(cell, request)
-  })
 
   yield* Effect.addFinalizer(() =>
     Effect.forEach(
@@ -256,11 +240,6 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     }
   })
 })
-
-const drainCell = (cell: Cell, request: DrainRequest) =>
-  Effect.callback<DrainOutcome>((resume) =>
-    cell.drain.begin(request, (outcome) => resume(Effect.succeed(outcome)))
-  )
 
 // Told by another version, perhaps: a word we do not know is still an end.
 const endedBy = (by: string): Terminated["by"] =>

@@ -7,14 +7,14 @@
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Tracer from "effect/Tracer"
-import type { MalformedMessage } from "./ActorError.ts"
 import type { Epoch, Incarnation } from "./Address.ts"
 import type { MessageCodec } from "./internal/rpcSeam.ts"
 
 export interface UserMessage {
   readonly codec: MessageCodec
-  /** The payload, decoded when it is taken: one that expired in the queue costs no decoding. */
-  readonly payload: () => Exit.Exit<unknown, MalformedMessage>
+  readonly payload: unknown
+  /** As it came from outside: it is decoded when it is taken, so that one that expired in the queue costs no decoding. */
+  readonly isEncoded: boolean
   /** Monotonic milliseconds after which nobody waits for the answer; Infinity for none. */
   readonly deadline: number
   /** Called exactly once for an ask; undefined for a tell. */

@@ -125,6 +125,8 @@ it.effect("a stop lets the running handler finish within its grace, then interru
       Effect.flip(ref.ask("Wait", { gate: "never" }, { timeoutMs: 60_000 }))
     )
     yield* probe.reached("never")
+    // What waits for a gate goes on within the handler that reached it: the grace begins when that one waits in its turn.
+    yield* Effect.yieldNow
     yield* runtime
       .system(runtime.incarnation)
       .ask("Stop", { kind: "counter", id: "c", detail: "told to", kill: false })

@@ -138,7 +138,7 @@ export class Cell implements LaneOwner, Drained {
 
   /** Monotonic milliseconds. */
   nowMs(): number {
-    return Number(this.#clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+    return Math.floor(Number(this.#clock.monotonicTimeNanosUnsafe()) / 1_000_000)
   }
 
   wallMs(): number {

@@ -127,7 +127,8 @@ export const serveInbound = Effect.fnUntraced(function* (
     const respond = (exit: Exit.Exit<unknown, unknown>) => frame.respond?.(encodeReply(replyOf(codec, exit)))
     cell.lane.deliver({
       codec,
-      payload: () => codec.decodePayload(payload),
+      payload,
+      isEncoded: true,
       deadline: remainingMs === undefined ? Number.POSITIVE_INFINITY : cell.nowMs() + remainingMs,
       reply: codec.streams
         ? (exit) => {

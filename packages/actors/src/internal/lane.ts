@@ -39,6 +39,9 @@ export interface LaneOwner {
   crashed(tag: string, cause: Cause.Cause<unknown>): void
 }
 
+type RefusalReason = "ended" | "full" | "stale"
+export type TellRefusal = NoSuchActor | MailboxFull | StaleEpoch
+
 export type AnyHandlers = Readonly<Record<string, AnyHandler>>
 
 // A lane longer than this is worked off in slices, so that sockets and timers get their turn.
@@ -56,6 +59,9 @@ export class Lane {
   /** What is handled now and may be interrupted. */
   #interruptible: Set<UserMessage> | undefined
   #busy = false
+  #onStack = false
+  #interruptSoon = false
+  #afterStack: (() => void) | undefined
   #pumping = false
   #closed = false
 
@@ -86,12 +92,22 @@ export class Lane {
     for (const message of this.#mailbox.takeAll()) this.#refuse("ended", message)
   }
 
-  /** Takes a message, or answers at once that it cannot. */
-  deliver(message: UserMessage): void {
-    if (this.#closed) this.#refuse("ended", message)
-    else if (this.#isStale(message)) this.#refuse("stale", message)
-    else if (!this.#mailbox.offer(message)) this.#refuse("full", message)
-    else this.#pump()
+  /** Takes a message, or answers at once that it cannot; then it gives the reason, too. */
+  deliver(message: UserMessage): TellRefusal | undefined {
+    if (this.#closed) return this.#refuse("ended", message)
+    if (this.#isStale(message)) return this.#refuse("stale", message)
+    const handlers = this.#handlers
+    const isIdle = handlers !== undefined && !this.#busy && !this.#pumping && this.#mailbox.size === 0
+    if (isIdle && !this.#isTooMany(message.codec)) {
+      this.#pumping = true
+      this.#handle(handlers, message)
+      this.#pumping = false
+      if (this.#mailbox.size > 0) this.#pump()
+      return undefined
+    }
+    if (!this.#mailbox.offer(message)) return this.#refuse("full", message)
+    this.#pump()
+    return undefined
   }
 
   /** The asker gave up: a message that waits is taken out; one that is handled goes on, unless its contract says otherwise. */
@@ -109,7 +125,14 @@ export class Lane {
   }
 
   interruptAll(): void {
+    if (this.#onStack) this.#interruptSoon = true
     for (const fiber of this.running) fiber.interruptUnsafe()
+  }
+
+  /** Calls back when no handler is on the stack: now, or as soon as the one that calls this has returned or waits. */
+  offStack(then: () => void): void {
+    if (this.#onStack) this.#afterStack = then
+    else then()
   }
 
   #pump(): void {
@@ -136,8 +159,11 @@ export class Lane {
   #handle(handlers: AnyHandlers, message: UserMessage): void {
     const { codec } = message
     // It may have claimed its name, or lost it and claimed it again, while the message waited.
-    if (this.#isStale(message)) return this.#refuse("stale", message)
-    if (message.deadline <= this.#owner.nowMs()) {
+    if (this.#isStale(message)) {
+      this.#refuse("stale", message)
+      return
+    }
+    if (message.deadline !== Number.POSITIVE_INFINITY && message.deadline <= this.#owner.nowMs()) {
       this.#drop("expired", message)
       message.reply?.(Exit.fail(new AskTimeout({ tag: codec.tag, timeoutMs: 0 })))
       return
@@ -147,45 +173,72 @@ export class Lane {
       message.reply?.(Exit.fail(new UnsupportedMessage({ tag: codec.tag })))
       return
     }
-    const payload = message.payload()
-    if (Exit.isFailure(payload)) {
-      this.#drop("malformed", message)
-      message.reply?.(payload)
-      return
+    let { payload } = message
+    if (message.isEncoded) {
+      const decoded = codec.decodePayload(payload)
+      if (Exit.isFailure(decoded)) {
+        this.#drop("malformed", message)
+        message.reply?.(decoded)
+        return
+      }
+      payload = decoded.value
     }
-    const keep = codec.idempotent === undefined ? undefined : this.#keptAs(message, payload.value)
+    const keep = codec.idempotent === undefined ? undefined : this.#keptAs(message, payload)
     if (keep === "answered") return
-    const called = callHandler(handler, payload.value, codec)
+    const called = callHandler(handler, payload, codec)
     const isLimited = codec.concurrency > 1
     const exclusive = !called.concurrent && !isLimited
     if (exclusive) this.#busy = true
     if (isLimited) this.#count(codec, 1)
-    if (codec.interruptible) (this.#interruptible ??= new Set()).add(message)
-    const effect =
-      message.span === undefined || !codec.traced
-        ? called.effect
-        : Effect.withSpan(called.effect, `${this.#owner.address.kind}.${codec.tag}`, {
-            parent: message.span,
-            kind: "server",
-            attributes: { "ebb.actor": this.#owner.address.id }
-          })
-    // Registered from inside, before the first step of the handler: completing a Deferred runs its waiters at once, and one of them
-    // may stop this very actor.
-    const fiber = this.#owner.run(
-      Effect.withFiber((self) => {
-        this.running.add(self)
-        if (codec.interruptible) message.handling = self
-        return effect
-      })
-    )
-    fiber.addObserver((exit) => {
-      this.running.delete(fiber)
+    const done = (exit: Exit.Exit<unknown, unknown>) => {
       if (exclusive) this.#busy = false
       if (isLimited) this.#count(codec, -1)
-      if (codec.interruptible) this.#interruptible?.delete(message)
       this.#answer(message, exit, keep)
-      this.#pump()
-    })
+    }
+    this.#run(message, called.effect, done)
+  }
+
+  /**
+   * Runs a handler. Most are done when this returns, and have cost no observer. What ends the actor from within waits until the handler
+   * is off the stack: before that nobody could say whether it still runs.
+   */
+  #run(
+    message: UserMessage,
+    handled: Effect.Effect<unknown, unknown>,
+    done: (exit: Exit.Exit<unknown, unknown>) => void
+  ): void {
+    this.#onStack = true
+    const fiber = this.#owner.run(this.#inSpan(message, handled))
+    this.#onStack = false
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) done(exit)
+    else {
+      this.running.add(fiber)
+      const { interruptible } = message.codec
+      if (interruptible) {
+        message.handling = fiber
+        this.#interruptible ??= new Set()
+        this.#interruptible.add(message)
+      }
+      fiber.addObserver((end) => {
+        this.running.delete(fiber)
+        if (interruptible) this.#interruptible?.delete(message)
+        done(end)
+        this.#pump()
+      })
+      if (this.#interruptSoon) fiber.interruptUnsafe()
+    }
+    this.#interruptSoon = false
+    const after = this.#afterStack
+    this.#afterStack = undefined
+    after?.()
+  }
+
+  #inSpan({ codec, span }: UserMessage, handled: Effect.Effect<unknown, unknown>) {
+    if (span === undefined || !codec.traced) return handled
+    const { id, kind } = this.#owner.address
+    const attributes = { "ebb.actor": id }
+    return Effect.withSpan(handled, `${kind}.${codec.tag}`, { parent: span, kind: "server", attributes })
   }
 
   /** Where the answer is to be kept; `answered` when a message of the same key was before it. */
@@ -230,12 +283,14 @@ export class Lane {
     return epoch.registry !== current.registry || epoch.revision !== current.revision
   }
 
-  #refuse(reason: "ended" | "full" | "stale", message: UserMessage): void {
+  #refuse(reason: RefusalReason, message: UserMessage): TellRefusal {
     this.#drop(reason, message)
-    message.reply?.(Exit.fail(this.#refusal(reason)))
+    const error = this.#refusal(reason)
+    message.reply?.(Exit.fail(error))
+    return error
   }
 
-  #refusal(reason: "ended" | "full" | "stale") {
+  #refusal(reason: RefusalReason): TellRefusal {
     const { id, kind } = this.#owner.address
     const current = this.#owner.epoch
     switch (reason) {
