@@ -17,6 +17,7 @@ import type { Address, Epoch, Id, Incarnation, Subjects } from "./Address.ts"
 import { makeIncarnation, subjects } from "./Address.ts"
 import { DeadLetters } from "./DeadLetters.ts"
 import type { DrainOutcome, DrainRequest } from "./Drain.ts"
+import { ActorMetrics } from "./internal/actorMetrics.ts"
 import type { CellHost, StateListener, Terminated } from "./internal/cell.ts"
 import { Cell, nameOf } from "./internal/cell.ts"
 import type { SystemMessage } from "./internal/inbound.ts"
@@ -28,6 +29,7 @@ import type { Far } from "./internal/remoteRef.ts"
 import { askFar, remoteRef } from "./internal/remoteRef.ts"
 import type { AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
 import { defaultCapacity } from "./Mailbox.ts"
+import { instruments, observableGauge } from "./Metrics.ts"
 import { SystemProtocol } from "./SystemProtocol.ts"
 import { Transport } from "./Transport.ts"
 
@@ -100,7 +102,14 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
   const context = yield* Effect.context<never>()
   const incarnation = makeIncarnation()
   const names = subjects(options.cluster)
-  const host: CellHost = { context, deadLetters: new DeadLetters(), cells: new Map() }
+  const deadLetters = new DeadLetters()
+  const cells = new Map<string, Cell>()
+  const metrics = new ActorMetrics(context, cells, (reason) => deadLetters.counts[reason] ?? 0)
+  yield* Effect.addFinalizer(() => Effect.sync(() => metrics.remove()))
+  yield* observableGauge(instruments.connected, {}, () =>
+    Effect.runSync(transport.connectedSince) === undefined ? 0 : 1
+  )
+  const host: CellHost = { context, deadLetters, metrics, cells }
   let isDead: (of: Incarnation) => Effect.Effect<boolean> = () => Effect.succeed(false)
   let asked = 0
   const far: Far = {
@@ -132,9 +141,11 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
       ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned> => {
         const { kind } = definition
         if (parent !== undefined && (parent.isOver || !parent.drain.admits(holds, prefer))) {
+          metrics.refused("NodeDraining")
           return Effect.fail(new NodeDraining({ nodeId: options.nodeId }))
         }
         if (host.cells.has(nameOf(kind, id))) return Effect.fail(new AlreadySpawned({ kind, id }))
+        metrics.saw(kind)
         const cell = new Cell(host, {
           address: { kind, id, incarnation },
           protocol: definition.protocol as unknown as Protocol<AnyMessage>,
@@ -152,7 +163,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
         const self = new SelfOfCell(cell, spawnIn)
         cell.start(() => definition.behaviour(self, args) as unknown as Start, services)
         const spawned: Spawned<R, E> = {
-          ref: localRef(cell, definition.protocol),
+          ref: metrics.measured(definition.protocol, localRef(cell, definition.protocol)),
           started: Deferred.await(cell.started) as Spawned<R, E>["started"],
           isOver: () => cell.isOver,
           outcome: Effect.map(
@@ -220,13 +231,14 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
       Effect.catchTag(spawnIn(undefined, definition, id, args, spawnOptions), "NodeDraining", Effect.die),
     local: (protocol, kind, id) => {
       const cell = host.cells.get(nameOf(kind, id))
-      return cell && localRef(cell, protocol)
+      return cell && metrics.measured(protocol, localRef(cell, protocol))
     },
     ref: (protocol, address, epoch) => {
       const cell = address.incarnation === incarnation && host.cells.get(nameOf(address.kind, address.id))
-      return cell
+      const ref = cell
         ? localRef(cell, protocol, epoch)
         : remoteRef(far, protocol, address, names.actor(address), watch(address), epoch)
+      return metrics.measured(protocol, ref)
     },
     system,
     drain: (kind, id, request) =>

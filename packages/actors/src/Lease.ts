@@ -16,8 +16,9 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { NodeIdHeld, NodeIsolated, type RegistryUnavailable, Superseded } from "./ActorError.ts"
 import type { Epoch, Id, Incarnation } from "./Address.ts"
 import { type Holder, leaseKey, type WriteOutcome } from "./internal/leaseKey.ts"
-import { monotonicMillis } from "./internal/monotonic.ts"
+import { monotonicMillis, monotonicUnsafe } from "./internal/monotonic.ts"
 import { directoryBucket, readRegistryId } from "./internal/registryId.ts"
+import { instruments, observableCounter, observableGauge } from "./Metrics.ts"
 import { encodeNodeLease, leaseBucket, LeaseTimes, type NodeLeaseBody } from "./NodeLease.ts"
 import { Registry } from "./Registry.ts"
 
@@ -97,6 +98,12 @@ export const hold = Effect.fnUntraced(function* (
   let lapsed = false
   let replacements = 0
   yield* SubscriptionRef.set(confirmed, wanted)
+  const renewed = { ok: 0, failed: 0, refused: 0 }
+  for (const outcome of ["ok", "failed", "refused"] as const) {
+    yield* observableCounter(instruments.leaseRenewals, { outcome }, () => renewed[outcome])
+  }
+  const nowUnsafe = yield* monotonicUnsafe
+  yield* observableGauge(instruments.leaseAge, {}, () => (nowUnsafe() - sentAt) / 1_000)
 
   const isolate = Effect.fnUntraced(function* (why: string) {
     lapsed = true
@@ -144,6 +151,7 @@ export const hold = Effect.fnUntraced(function* (
   const renew = Effect.gen(function* () {
     const version = wanted
     const outcome = yield* key.write(value())
+    renewed[outcome._tag === "Written" ? "ok" : "refused"]++
     if (outcome._tag === "Written") return yield* Effect.as(confirm(outcome, version), renewMs)
     if (outcome._tag === "Unreadable")
       return yield* Effect.as(takeBack(outcome.revision), renewMs / againPart)
@@ -163,6 +171,7 @@ export const hold = Effect.fnUntraced(function* (
       // What was published until here goes with this write.
       yield* Queue.clear(nudge)
       waitMs = yield* renew.pipe(
+        Effect.tapError(() => Effect.sync(() => renewed.failed++)),
         Effect.catch((error) =>
           Effect.as(Effect.logDebug(`renewing the lease: ${error.message}`), renewMs / againPart)
         )

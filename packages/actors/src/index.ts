@@ -46,6 +46,15 @@ export type {
   Success,
   Tag
 } from "./internal/rpcSeam.ts"
+export type { Instrument, Labels } from "./Metrics.ts"
+export {
+  AsksMeasured,
+  counterOf,
+  histogramOf,
+  instruments,
+  observableCounter,
+  observableGauge
+} from "./Metrics.ts"
 export type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
 export { isOver, isReversible, transition } from "./NodeState.ts"
 export { Concurrency, Idempotent, type IdempotentOptions, Interruptible, Traced } from "./MessageOptions.ts"

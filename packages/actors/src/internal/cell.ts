@@ -22,6 +22,7 @@ import type { DeadLetters } from "../DeadLetters.ts"
 import type { ChildInfo, DrainDeadlines, Holds } from "../Drain.ts"
 import { Drain, type Drained } from "../Drain.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
+import type { ActorMetrics } from "./actorMetrics.ts"
 import { endRun } from "./endRun.ts"
 import { type AnyHandlers, describeCause, Lane, type LaneOwner } from "./lane.ts"
 import { ReplyStream } from "./replyStream.ts"
@@ -56,6 +57,7 @@ export type StateListener = (state: NodeState, change: StateChange) => void
 export interface CellHost {
   readonly context: Context.Context<never>
   readonly deadLetters: DeadLetters
+  readonly metrics: ActorMetrics
   /** Every live actor of the process by `kind/id`; each cell enters and leaves by itself. */
   readonly cells: Map<string, Cell>
 }

@@ -87,7 +87,10 @@ export const serveInbound = Effect.fnUntraced(function* (
   const transport = yield* Transport
   const run = Effect.runForkWith(host.context)
 
-  const refuse = (frame: Frame, error: AskError) => frame.respond?.(encodeReply({ _tag: "Refused", error }))
+  const refuse = (frame: Frame, error: AskError) => {
+    host.metrics.refused(error._tag)
+    frame.respond?.(encodeReply({ _tag: "Refused", error }))
+  }
 
   /** Its sender may have gone on without it since: the answer that is safe is that it reached nobody. */
   const refuseStale = (frame: Frame) => {
@@ -115,6 +118,7 @@ export const serveInbound = Effect.fnUntraced(function* (
     }
     if (Exit.isFailure(request)) {
       host.deadLetters.drop("malformed", { kind, id })
+      host.metrics.refused("MalformedMessage")
       return frame.respond?.(encodeReply(replyOf(undefined, request)))
     }
     onRequest(frame, cell, request.value as Request)
@@ -175,6 +179,7 @@ export const serveInbound = Effect.fnUntraced(function* (
     const request = decodeRequest(frame.data)
     if (Exit.isFailure(request)) {
       host.deadLetters.drop("malformed")
+      host.metrics.refused("MalformedMessage")
       return frame.respond?.(encodeReply(replyOf(undefined, request)))
     }
     // No system message streams, and none of them waits: there is nothing to follow up.
