@@ -207,8 +207,11 @@ export class Lane {
     handled: Effect.Effect<unknown, unknown>,
     done: (exit: Exit.Exit<unknown, unknown>) => void
   ): void {
+    const effect = this.#inSpan(message, handled)
+    // An answer that is there without a step needs no fiber.
+    if (Exit.isExit(effect)) return done(effect)
     this.#onStack = true
-    const fiber = this.#owner.run(this.#inSpan(message, handled))
+    const fiber = this.#owner.run(effect)
     this.#onStack = false
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) done(exit)
