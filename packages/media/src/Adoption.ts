@@ -45,6 +45,8 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
           return index.giveUp(outcome)
         case "Left":
           return Effect.logWarning(`${outcome.folder} is left to a later start: this node drains`)
+        case "Foreign":
+          return Effect.logInfo(`${outcome.folder} is no recording, and left alone`)
         case "Held":
         case "NothingCaptured":
           return Effect.void

@@ -114,6 +114,7 @@ const lineOf = Effect.fnUntraced(function* (outcome: PartOutcome) {
       ...(file === undefined ? {} : { file: path.join(storeDir, recordingId, file) })
     }
   }
+  if (outcome._tag === "Foreign") return { type, folder }
   const manifest = yield* Effect.orElseSucceed(readManifest(folder), () => undefined)
   return {
     type,
@@ -132,11 +133,13 @@ const words = (outcome: PartOutcome): string => {
   const recordingId = path.basename(outcome.folder)
   switch (outcome._tag) {
     case "Recovered":
-      return `${recordingId}: computed`
+      return `${recordingId}: computed${outcome.receipt.file === undefined ? "; there is no frame in it" : ""}`
     case "AlreadyDone":
       return `${recordingId}: was computed before`
     case "Held":
       return `${recordingId}: left alone, its process lives`
+    case "Foreign":
+      return `${outcome.folder}: no recording, left alone (it has no journal and no manifest)`
     case "GivenUp": {
       const { at, by, reason } = outcome.givenUp
       return `${recordingId}: given up by ${by} at ${new Date(at).toISOString()}, its journal is kept in ${outcome.folder}: ${reason}`
@@ -205,6 +208,7 @@ const finish = Effect.gen(function* () {
     held: count("Held"),
     nothingCaptured: count("NothingCaptured"),
     givenUp: count("GivenUp"),
+    foreign: count("Foreign"),
     failed: count("Failed")
   }
   const givenUp = sum.givenUp === 0 ? "" : `, ${sum.givenUp} given up`

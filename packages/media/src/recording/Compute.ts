@@ -14,11 +14,10 @@ import type {
   ComputeFailed,
   FfmpegMissing,
   FfmpegStalled,
-  RecordingFileInvalid,
   RecordingStorageError,
   UnsupportedFormat
 } from "../MediaError.ts"
-import { JournalMissing, ManifestMissing, VerificationFailed } from "../MediaError.ts"
+import { JournalMissing, ManifestMissing, RecordingFileInvalid, VerificationFailed } from "../MediaError.ts"
 import { lockFolder } from "./FolderLock.ts"
 import { attempt, sizeIfThere } from "./internal/disk.ts"
 import { software } from "./internal/software.ts"
@@ -65,6 +64,9 @@ export interface ComputeOptions {
   readonly onProgress?: (progress: ComputeProgress) => void
 }
 
+/** Bytes. A journal without one intact record is of a process that died while it wrote the first, which is shorter. */
+const tornAtMost = 1024
+
 /** In a part's folder, held by whoever computes it. */
 export const computeLock = "compute.lock"
 
@@ -106,6 +108,13 @@ export const compute: (
     const produce = Effect.fnUntraced(function* (selection: Selection) {
       yield* progress("index")(0)
       const index = yield* indexPart(journalFile, selection, progress("index"))
+      // To call that an empty recording would be to lose it: a journal goes a keep time after its receipt.
+      if (index.journal.records === 0 && journalBytes > tornAtMost) {
+        return yield* new RecordingFileInvalid({
+          path: journalFile,
+          detail: `there is no intact record in its ${journalBytes} bytes`
+        })
+      }
       const nothing = { index, muxed: undefined, staged: "", problems: [], undecodable: [] }
       if (index.streams.length === 0) return nothing
       const staged = yield* store.stage(manifest.recordingId, part)

@@ -14,7 +14,10 @@ import * as path from "node:path"
 import type { FolderHeld } from "../MediaError.ts"
 import { RecordingStorageError } from "../MediaError.ts"
 import { lockFolder } from "./FolderLock.ts"
-import { attempt, isAbsent, list, makeFolder, syncFolder } from "./internal/disk.ts"
+import { attempt, isAbsent, list, makeFolder, readIfThere, syncFolder } from "./internal/disk.ts"
+import { journalName } from "./JournalFormat.ts"
+import { manifestName } from "./Manifest.ts"
+import { receiptName } from "./Receipt.ts"
 
 const lockName = "lock"
 
@@ -38,8 +41,7 @@ const folderAt = (folder: string): IncarnationFolder => ({
   parts: partsOf(folder)
 })
 
-/** The part folders under an incarnation folder; reading them needs no lock, touching them does. */
-export const partsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
+const foldersOf = (folder: string): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
   attempt("list", folder, () => fsp.readdir(folder, { withFileTypes: true })).pipe(
     Effect.map((entries) =>
       entries
@@ -50,13 +52,44 @@ export const partsOf = (folder: string): Effect.Effect<ReadonlyArray<string>, Re
     Effect.catchIf(isAbsent, () => Effect.succeed([]))
   )
 
-/** All incarnation folders under a data folder, sorted. */
-export const listIncarnations = (
-  dataDir: string
-): Effect.Effect<ReadonlyArray<string>, RecordingStorageError> =>
-  list(incarnationsFolder(dataDir)).pipe(
-    Effect.map((names) => names.map((name) => path.join(incarnationsFolder(dataDir), name)))
+/** The part folders under an incarnation folder; reading them needs no lock, touching them does. */
+export const partsOf = foldersOf
+
+/** All incarnation folders under a data folder, sorted. What else is there is left alone: see `listForeign`. */
+export const listIncarnations = (dataDir: string) =>
+  Effect.flatMap(foldersOf(incarnationsFolder(dataDir)), Effect.filter(isIncarnation))
+
+/** The folders among the incarnations that no process of Ebb has made, sorted, without empty ones: they may be about to be one. */
+export const listForeign = (dataDir: string) =>
+  Effect.flatMap(
+    foldersOf(incarnationsFolder(dataDir)),
+    Effect.filter((folder) =>
+      Effect.flatMap(isIncarnation(folder), (ours) =>
+        ours ? Effect.succeed(false) : Effect.map(list(folder), (names) => names.length > 0)
+      )
+    )
   )
+
+/**
+ * It has its lock, or, copied from elsewhere without it, a part. Told without touching it: to lock a folder is to write into it. Of one that
+ * cannot be read somebody has to hear.
+ */
+const isIncarnation = (folder: string): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    const lock = yield* readIfThere(path.join(folder, lockName))
+    // Empty, or a line of JSON: what a lock's holder writes.
+    if (lock !== undefined && lock.length < 4096 && /^(\{.*\}\n)?$/.test(lock.toString("utf8"))) return true
+    for (const part of yield* partsOf(folder)) {
+      if ((yield* list(part)).some((name) => ofParts.has(name))) return true
+    }
+    return false
+  }).pipe(Effect.orElseSucceed(() => true))
+
+/** Whether a folder is a part's. One without anything is, too: its process died when it had just made it. */
+export const isPart = (folder: string) =>
+  Effect.map(list(folder), (names) => names.length === 0 || names.some((name) => ofParts.has(name)))
+
+const ofParts: ReadonlySet<string> = new Set([journalName, manifestName, receiptName])
 
 /** How long a disk may take to make a folder, in milliseconds. A mount whose server is gone never answers. */
 const answerMs = 15_000

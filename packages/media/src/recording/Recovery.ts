@@ -13,7 +13,7 @@ import { computeInChild } from "./ComputeProcess.ts"
 import { lockFolder } from "./FolderLock.ts"
 import type { GivenUp } from "./GivenUp.ts"
 import { givenUpFormat, readGivenUp, writeGivenUp } from "./GivenUp.ts"
-import { listIncarnations, partsOf, tryAdopt } from "./IncarnationFolder.ts"
+import { isPart, listForeign, listIncarnations, partsOf, tryAdopt } from "./IncarnationFolder.ts"
 import type { Manifest } from "./Manifest.ts"
 import { readManifest, setManifestState } from "./Manifest.ts"
 import { readReceipt, receiptName } from "./Receipt.ts"
@@ -31,6 +31,8 @@ export type PartOutcome = { readonly folder: string } & (
   | { readonly _tag: "GivenUp"; readonly givenUp: GivenUp; readonly manifest: Manifest | undefined }
   /** Its process died before the first byte of the journal: there is nothing. */
   | { readonly _tag: "NothingCaptured" }
+  /** Nothing of Ebb's is in it, or it is a whole folder among the incarnations: nothing was touched. */
+  | { readonly _tag: "Foreign" }
   /** `goOn` said no before it was begun: the next run takes it. */
   | { readonly _tag: "Left" }
   /** All that was there is still there. */
@@ -59,6 +61,7 @@ export const recover: (
       outcomes.push(outcome)
       return options.onOutcome?.(outcome) ?? Effect.void
     }
+    for (const folder of yield* listForeign(dataDir)) yield* report({ _tag: "Foreign", folder })
     for (const folder of yield* listIncarnations(dataDir)) {
       yield* Effect.gen(function* () {
         const adopted = yield* tryAdopt(folder)
@@ -91,6 +94,7 @@ const recoverPart = (
     if (done !== undefined) return { _tag: "AlreadyDone", folder, receipt: done }
     const givenUp = options.givenUpToo === true ? undefined : yield* readGivenUp(folder)
     if (givenUp !== undefined) return yield* givenUpOutcome(folder, givenUp)
+    if (!(yield* isPart(folder))) return { _tag: "Foreign", folder }
     if (options.goOn?.() === false) return { _tag: "Left", folder }
     const receipt = yield* computeInChild(folder, { computedBy: options.computedBy })
     return { _tag: "Recovered", folder, receipt }
@@ -128,6 +132,7 @@ export const giveUp = Effect.fnUntraced(function* (
 
 const giveUpPart = (folder: string, givenUp: GivenUp): Effect.Effect<PartOutcome, never, RecordingStore> =>
   Effect.gen(function* () {
+    if (!(yield* isPart(folder))) return { _tag: "Foreign", folder } as const
     const { state } = (yield* Effect.orElseSucceed(readManifest(folder), () => undefined)) ?? {}
     const isSealed = state === "Sealing" || state === "Failed"
     // Without the lock only its owner knows whether it still captures.

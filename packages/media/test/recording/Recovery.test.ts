@@ -96,6 +96,64 @@ describe("recover", () => {
   )
 })
 
+describe("what is not Ebb's", () => {
+  it.live(
+    "is left as it is, and named as what it is",
+    () =>
+      Effect.gen(function* () {
+        const { dataDir, giveUp, partAt, recover, write } = yield* setUp
+        const files = {
+          "photos/2026/a.jpg": "a picture",
+          "photos/2026/lock": "somebody's",
+          "locked/lock": "somebody's\n",
+          "a/notes/text": "a text",
+          README: "a file"
+        }
+        yield* write("a", "rec")
+        fs.mkdirSync(path.join(dataDir, "incarnations", "starting"))
+        for (const [name, text] of Object.entries(files)) {
+          const file = path.join(dataDir, "incarnations", name)
+          fs.mkdirSync(path.dirname(file), { recursive: true })
+          fs.writeFileSync(file, text)
+        }
+        // Copied from elsewhere, without the lock, and with a journal that is none.
+        yield* write("copied", "junk")
+        const junk = path.join(partAt("copied", "junk"), "journal.ebbj")
+        fs.writeFileSync(junk, Buffer.concat([fs.readFileSync(junk).subarray(0, 8), Buffer.alloc(5000, 7)]))
+
+        const listed = () => fs.readdirSync(dataDir, { recursive: true, encoding: "utf8" }).toSorted()
+        const before = listed()
+        const outcomes = yield* recover()
+        assert.deepStrictEqual(
+          outcomes.map((outcome) => [
+            path.relative(path.join(dataDir, "incarnations"), outcome.folder),
+            outcome._tag === "Failed" ? outcome.error.message.replace(/^.* cannot/, "cannot") : outcome._tag
+          ]),
+          [
+            ["locked", "Foreign"],
+            ["photos", "Foreign"],
+            ["a/notes", "Foreign"],
+            ["a/rec", "Recovered"],
+            ["copied/junk", "cannot be read: there is no intact record in its 5008 bytes"]
+          ]
+        )
+        assert.strictEqual((yield* giveUp("notes"))[0]?._tag, "Foreign")
+        assert.deepStrictEqual(yield* giveUp("2026"), [])
+        assert.deepStrictEqual(yield* removeExpired(dataDir, { keepMs: -1 }), [partAt("a", "rec")])
+        for (const [name, text] of Object.entries(files)) {
+          assert.strictEqual(fs.readFileSync(path.join(dataDir, "incarnations", name), "utf8"), text)
+        }
+        const made = listed().filter((name) => !before.includes(name) && !name.startsWith("results"))
+        assert.deepStrictEqual(made, [
+          "incarnations/a/lock",
+          "incarnations/copied/junk/compute.lock",
+          "incarnations/copied/lock"
+        ])
+      }),
+    patience
+  )
+})
+
 describe("giveUp", () => {
   it.live(
     "says durably who gave a part up, and why: it is not computed again but by hand, and its journal is as it was",
