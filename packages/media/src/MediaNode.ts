@@ -5,8 +5,15 @@
  * Guarantees: a room or recording is accepted synchronously or refused; the same id and options again return what exists; the
  * drain waits for live children, never for a counter.
  */
-import type { AnyMessage, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
-import { AlreadySpawned, concurrently, define, Directory } from "@ebb/actors"
+import type { AnyMessage, NodeLeaseBody, NodeState, Self, Spawned, StateChange } from "@ebb/actors"
+import {
+  AlreadySpawned,
+  concurrently,
+  define,
+  Directory,
+  observableCounter,
+  observableGauge
+} from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
@@ -15,11 +22,12 @@ import { availableParallelism } from "node:os"
 import type { RoomMedia } from "./engine/RoomMedia.ts"
 import type { AdoptionArgs } from "./Adoption.ts"
 import { adoption } from "./Adoption.ts"
+import { mediaInstruments } from "./MediaMetrics.ts"
 import { Membership } from "./Membership.ts"
 import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, NodeProtocol } from "./protocol/Node.ts"
-import type { RecordingMessage } from "./protocol/Recording.ts"
+import type { RecordingMessage, RecordingState } from "./protocol/Recording.ts"
 import { recordingKind } from "./protocol/Recording.ts"
 import type { RoomMessage, RoomOptions } from "./protocol/Room.ts"
 import { roomKind } from "./protocol/Room.ts"
@@ -57,12 +65,21 @@ interface LiveRecording {
 type RoomStartError = Effect.Error<ReturnType<typeof room.behaviour>>
 type RecordingStartError = Effect.Error<ReturnType<typeof recording.behaviour>>
 
+/** How often it is looked which of the unfinished recordings still are. */
+const unfinishedLookMs = 10_000
+
+/** Does it take new rooms? A cordoned node does, when nobody else can; one that is cut off from the registry decides nothing. */
+export const isReady = ({ admission, control, life }: NodeState): boolean =>
+  life === "Serving" && admission !== "closed" && control === "connected"
+
 export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: MediaNodeArgs) =>
   Effect.gen(function* () {
     const nodeId = self.address.id
     const { folder, unfinished } = args
     const rooms = new Map<string, LiveRoom>()
     const recordings = new Map<string, LiveRecording>()
+    const states = new Map<string, RecordingState>()
+    const ended = { computed: 0, failed: 0 }
     const computing = yield* Semaphore.make(Math.max(1, Math.floor(availableParallelism() / 2)))
     const lease = yield* Membership
     const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
@@ -96,6 +113,26 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       Effect.flatMap(({ message }) =>
         self.drain({ by: "lease", reason: message, reversible: false, evacuate: true, deadlines: {} })
       ),
+      Effect.forkScoped
+    )
+
+    let unfinishedNow = 0
+    yield* observableGauge(mediaInstruments.info, { version: args.lease.version }, () => 1)
+    yield* observableGauge(mediaInstruments.ready, {}, () => (isReady(self.state()) ? 1 : 0))
+    yield* observableGauge(mediaInstruments.rooms, {}, () => rooms.size)
+    for (const state of ["Capturing", "Sealing", "Computed", "Failed"] as const) {
+      const read = () => [...states.values()].filter((each) => each === state).length
+      yield* observableGauge(mediaInstruments.recordings, { state }, read)
+    }
+    for (const outcome of ["computed", "failed"] as const) {
+      yield* observableCounter(mediaInstruments.recordingsEnded, { outcome }, () => ended[outcome])
+    }
+    yield* observableGauge(mediaInstruments.recordingsUnfinished, {}, () => unfinishedNow)
+    // Somebody may have finished them by hand: that is known by a look at the disk, and costs nothing while there are none.
+    yield* Effect.suspend(() => stillUnfinished(unfinished)).pipe(
+      Effect.tap((left) => Effect.sync(() => (unfinishedNow = left.length))),
+      Effect.andThen(Effect.sleep(unfinishedLookMs)),
+      Effect.forever,
       Effect.forkScoped
     )
 
@@ -187,6 +224,11 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         media: live.media,
         folder,
         computing,
+        entered: (state) => {
+          states.set(recordingId, state)
+          if (state === "Computed") ended.computed++
+          if (state === "Failed") ended.failed++
+        },
         unfinished: (problem) => unfinished.set(folder.partFolder(recordingId), problem)
       }
       const spawned = yield* accepted(self.spawn(recording, recordingId, recordingArgs, { holds: "sealing" }))
@@ -195,6 +237,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       yield* self.watch(spawned.ref, () =>
         Effect.sync(() => {
           recordings.delete(recordingId)
+          states.delete(recordingId)
           publish()
         })
       )

@@ -35,6 +35,8 @@ export interface RecordingArgs {
   /** How many may be computed at once on this machine: calls go first. */
   readonly computing: Semaphore.Semaphore
   readonly folder: IncarnationFolder.IncarnationFolder
+  /** Told each state that it comes to, the first one too. */
+  readonly entered: (state: RecordingState) => void
   /** Told when it ends without a receipt: the journal is kept, and somebody must look. */
   readonly unfinished: (problem: string) => void
 }
@@ -75,6 +77,8 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
 
     const { incarnation } = folder
     let state: RecordingState = "Capturing"
+    const enter = (next: RecordingState) => args.entered((state = next))
+    enter(state)
     let tracks = 0
     let receipt: Receipt | undefined
     let problem: string | undefined
@@ -127,7 +131,7 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       .pipe(Scope.provide(captures))
 
     const finish = Effect.fnUntraced(function* (reason: string) {
-      state = "Sealing"
+      enter("Sealing")
       // Waits for what the worker has taken before, so that nothing that reached the node is missed.
       yield* Scope.close(captures, Exit.void)
       yield* Effect.retry(journal.seal(reason), { schedule: again, while: (error) => error.retry === "safe" })
@@ -135,14 +139,14 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
         .withPermit(computeInChild(partFolder, { computedBy: nodeId }))
         .pipe(Effect.retry({ schedule: again, while: (error) => error.retry === "safe" }))
       yield* index.publish(receipt)
-      state = "Computed"
+      enter("Computed")
       yield* self.stop("computed")
     })
     const fail = (cause: Cause.Cause<unknown>) =>
       Effect.gen(function* () {
         const error = Cause.squash(cause)
         problem = error instanceof Error ? error.message : String(error)
-        state = "Failed"
+        enter("Failed")
         yield* index.note({ ...info(), incarnation })
         yield* Effect.logError(
           `recording ${recordingId} is not finished; its journal is kept in ${partFolder}`,

@@ -25,6 +25,8 @@ import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import { commandMetrics } from "../MediaMetrics.ts"
 import { Membership } from "../Membership.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
 import { AnswerTooLarge, ControlError, ControlProtocol } from "../protocol/Control.ts"
@@ -46,6 +48,7 @@ const reading: ReadonlySet<Tag<ControlMessage>> = new Set([
   "node.status"
 ] as const)
 
+const isControlError = Schema.is(ControlError)
 const encodeError = Schema.encodeUnknownExit(ControlError)
 
 /** No command takes bytes; a schema whose fields may all be left out would take them for an empty map. */
@@ -65,6 +68,7 @@ export const serveControl = Effect.gen(function* () {
   const fibers = yield* FiberSet.make<void>()
   const run = yield* FiberSet.runtime(fibers)<ControlServices>()
   const prefix = system.subjects.control("")
+  const record = yield* commandMetrics
   let inWork = 0
 
   const handle = (frame: Frame): Effect.Effect<unknown, unknown, ControlServices> => {
@@ -92,12 +96,33 @@ export const serveControl = Effect.gen(function* () {
     )
   }
 
-  const answer = (frame: Frame) =>
-    Effect.suspend(() => handle(frame)).pipe(
+  /** Where nobody collects spans none is made: what it asks would carry the trace along. */
+  const traced = (command: string, handled: Effect.Effect<unknown, unknown, ControlServices>) =>
+    Effect.flatMap(Effect.tracer, (tracer) =>
+      tracer === Tracer.nativeTracer
+        ? handled
+        : Effect.withSpan(handled, `control ${command}`, {
+            root: true,
+            kind: "server",
+            attributes: { "ebb.node": system.nodeId, "ebb.incarnation": system.incarnation }
+          })
+    )
+
+  const answer = (frame: Frame) => {
+    const beganAt = performance.now()
+    const named = frame.subject.slice(prefix.length)
+    const command = isCommand(named) ? named : "unknown"
+    return traced(
+      command,
+      Effect.suspend(() => handle(frame))
+    ).pipe(
       Effect.exit,
       Effect.flatMap((exit) =>
         Effect.andThen(
-          Effect.sync(() => frame.respond?.(replyOf(exit))),
+          Effect.sync(() => {
+            frame.respond?.(replyOf(exit))
+            record(command, outcomeOf(exit), (performance.now() - beganAt) / 1000)
+          }),
           Exit.isFailure(exit) && Cause.hasDies(exit.cause)
             ? Effect.logError(`BUG: the command ${frame.subject} died`, exit.cause)
             : Effect.void
@@ -105,6 +130,7 @@ export const serveControl = Effect.gen(function* () {
       ),
       Effect.ensuring(Effect.sync(() => void inWork--))
     )
+  }
 
   // Added before the subscription, so that it runs after it: nothing new comes while what was begun is awaited.
   yield* Effect.addFinalizer(() =>
@@ -115,6 +141,7 @@ export const serveControl = Effect.gen(function* () {
     (frame) => {
       if (frame.respond === undefined) return
       if (inWork >= capacity) {
+        record("unknown", "MailboxFull", 0)
         return frame.respond(
           replyOf(Exit.fail(new MailboxFull({ kind: "control", id: system.nodeId, capacity })))
         )
@@ -125,6 +152,13 @@ export const serveControl = Effect.gen(function* () {
     { queue: "control" }
   )
 })
+
+/** Errors of the protocol alone have names that are known beforehand. */
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "ok"
+  const error = Exit.findErrorOption(exit)
+  return error._tag === "Some" && isControlError(error.value) ? error.value._tag : "Defect"
+}
 
 const replyOf = (exit: Exit.Exit<unknown, unknown>): Uint8Array => {
   if (Exit.isSuccess(exit)) {

@@ -11,7 +11,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { observableCounter, observableGauge } from "@ebb/actors"
 import { WorkerUnavailable } from "../MediaError.ts"
+import { mediaInstruments } from "../MediaMetrics.ts"
 import { openRoomMedia } from "./internal/openRoomMedia.ts"
 import { tapWorkerLog } from "./internal/workerLog.ts"
 import { startMediasoupWorker, type MediasoupWorker } from "./mediasoupWorker.ts"
@@ -81,6 +83,7 @@ export class MediaEngine extends Context.Service<
   static readonly make = Effect.fnUntraced(function* (options?: Partial<MediaEngineOptions>) {
     const settings: MediaEngineOptions = { ...defaults, ...options }
     const slots = Array.from({ length: settings.workers }, (): Slot => ({ worker: undefined, rooms: 0 }))
+    let deaths = 0
     const scope = yield* Effect.scope
     const logScope = yield* Scope.fork(scope)
     if (settings.log) {
@@ -93,10 +96,16 @@ export class MediaEngine extends Context.Service<
       Effect.fnUntraced(function* (slot) {
         const workerScope = yield* Scope.fork(scope)
         slot.worker = yield* startMediasoupWorker(settings).pipe(Scope.provide(workerScope))
-        yield* Effect.forkScoped(keepAlive(slot, slot.worker, workerScope, settings))
+        yield* Effect.forkScoped(keepAlive(slot, slot.worker, workerScope, settings, () => deaths++))
       }),
       { concurrency: "unbounded", discard: true }
     )
+
+    yield* observableCounter(mediaInstruments.workerDeaths, {}, () => deaths)
+    for (const state of ["up", "down"] as const) {
+      const read = () => slots.filter((slot) => isLive(slot) === (state === "up")).length
+      yield* observableGauge(mediaInstruments.workers, { state }, read)
+    }
 
     // Before the workers go: a worker that is told to close complains of its channel.
     yield* Effect.addFinalizer(() => Scope.close(logScope, Exit.void))
@@ -149,7 +158,8 @@ const keepAlive = Effect.fnUntraced(function* (
   slot: Slot,
   first: MediasoupWorker,
   firstScope: Scope.Closeable,
-  { restart, ...settings }: MediaEngineOptions
+  { restart, ...settings }: MediaEngineOptions,
+  onDeath: () => void
 ) {
   const parent = yield* Effect.scope
   const shortest = Duration.fromInputUnsafe(restart.min)
@@ -162,6 +172,7 @@ const keepAlive = Effect.fnUntraced(function* (
     if (worker !== undefined) {
       const death = yield* worker.died
       slot.worker = undefined
+      onDeath()
       yield* Effect.logError(`${death.message}; it is being replaced`)
       const lived = Duration.nanos((yield* Clock.monotonicTimeNanos) - startedAt)
       if (Duration.isGreaterThan(lived, healthyAfter)) pause = shortest
