@@ -5,10 +5,11 @@
  * At most once, in order per sender and subject. Nothing is queued while disconnected: what cannot be sent now fails now.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 
 /**
  * A frame that was not delivered, or not answered.
@@ -67,4 +68,13 @@ export class Transport extends Context.Service<
     /** `true` on each connection made, `false` on each lost; begins with the present state. Never fails, never ends. */
     readonly connected: Stream.Stream<boolean>
   }
->()("@ebb/actors/Transport") {}
+>()("@ebb/actors/Transport") {
+  /** No network: for actors of one process that nobody else is to reach. Whatever is sent elsewhere finds no listener. */
+  static readonly layerNone: Layer.Layer<Transport> = Layer.succeed(Transport, {
+    request: (subject) => Effect.fail(new TransportError({ reason: "NoListener", subject })),
+    publish: () => Effect.void,
+    subscribe: () => Effect.void,
+    connectedSince: Effect.succeed(0),
+    connected: Stream.concat(Stream.succeed(true), Stream.never)
+  })
+}
