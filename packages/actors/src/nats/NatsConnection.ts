@@ -43,6 +43,8 @@ export class NatsConnection extends Context.Service<
   NatsConnection,
   {
     readonly client: Client
+    /** Where answers to this client arrive. */
+    readonly inboxPrefix: string
     /** Synchronous: for the check before each send. */
     readonly isConnected: () => boolean
     readonly connectedSince: Effect.Effect<number | undefined>
@@ -53,6 +55,8 @@ export class NatsConnection extends Context.Service<
     options: NatsOptions
   ): Layer.Layer<NatsConnection, NatsUnavailable | NatsRefused> => Layer.effect(NatsConnection, make(options))
 }
+
+const inboxPrefixOf = ({ inboxPrefix, name }: NatsOptions): string => inboxPrefix ?? `_INBOX_${name}`
 
 const dial = Effect.fnUntraced(function* (
   options: NatsOptions
@@ -68,7 +72,7 @@ const dial = Effect.fnUntraced(function* (
       connect({
         servers,
         name: options.name,
-        inboxPrefix: options.inboxPrefix ?? `_INBOX_${options.name}`,
+        inboxPrefix: inboxPrefixOf(options),
         ...security,
         timeout: dialMs,
         pingInterval: pingIntervalMs,
@@ -191,6 +195,7 @@ const make = Effect.fnUntraced(function* (
 
   return {
     client,
+    inboxPrefix: inboxPrefixOf(options),
     isConnected: () => since !== undefined && !client.isClosed(),
     connectedSince: Effect.sync(() => (client.isClosed() ? undefined : since)),
     connected: SubscriptionRef.changes(connected)

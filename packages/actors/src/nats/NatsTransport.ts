@@ -8,6 +8,7 @@ import type { Msg } from "nats"
 import { type Frame, Transport, TransportError } from "../Transport.ts"
 import { NatsConnection } from "./NatsConnection.ts"
 import { beatMs, makePauseWatch } from "./pauseWatch.ts"
+import { makeRequests } from "./requests.ts"
 
 /** How long a subscription may take to be known to the server before it is taken on trust. */
 const subscribeMs = 2_000
@@ -53,14 +54,11 @@ export const layer: Layer.Layer<Transport, never, NatsConnection> = Layer.effect
             }
     })
 
-    const request: Transport["Service"]["request"] = (subject, data, { timeoutMs }) =>
-      Effect.suspend(() => {
-        if (!isConnected()) return new TransportError({ reason: "Disconnected", subject })
-        return Effect.tryPromise({
-          try: () => client.request(subject, data, { timeout: Math.max(1, Math.ceil(timeoutMs)) }),
-          catch: (cause) => transportError(cause, subject)
-        }).pipe(Effect.map((answer) => answer.data))
-      })
+    const request = yield* makeRequests(client, {
+      inboxPrefix: connection.inboxPrefix,
+      isConnected,
+      errorOf: transportError
+    })
 
     const publish: Transport["Service"]["publish"] = (subject, data) =>
       Effect.suspend(() => {
