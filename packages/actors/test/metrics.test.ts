@@ -91,6 +91,10 @@ it.effect("asks are measured by tag and outcome where it is wanted, and nowhere 
       'kind="counter",tag="Add"': 2,
       'kind="counter",tag="Total"': 1
     })
+    yield* on.parent.ref.tell("Add", { by: 2 })
+    expect(yield* on.parent.ref.ask("Total", undefined)).toBe(6)
+    yield* on.parent.ref.ask("End", { detail: "over" })
+    expect(yield* on.parent.ref.terminated).toMatchObject({ detail: "over" })
     const off = yield* watched({ asksMeasured: false })
     yield* off.parent.ref.ask("Add", { by: 2 })
     expect(off.of("ebb_asks_total")).toEqual({})

@@ -127,16 +127,19 @@ export class ActorMetrics {
   measured<R extends AnyMessage>(protocol: Protocol<R>, ref: ActorRef<R>): ActorRef<R> {
     const asks = this.#asks
     if (asks === undefined) return ref
-    const { kind } = ref.address
-    const ask = ref.ask as (
-      tag: string,
-      input: unknown,
-      options?: AskOptions
-    ) => Effect.Effect<unknown, unknown>
-    const measuredAsk = (tag: string, input: unknown, options?: AskOptions) =>
-      asks.measure(kind, protocol.requests.has(tag) ? tag : other, ask(tag, input, options))
-    // The same function, with the same types, seen from outside.
-    return { ...ref, ask: measuredAsk as unknown as ActorRef<R>["ask"] }
+    const { address, terminated } = ref
+    const ask = (tag: string, input: unknown, options?: AskOptions) => {
+      const known = protocol.requests.has(tag) ? tag : other
+      return asks.measure(address.kind, known, ref.ask(tag as never, input as never, options))
+    }
+    return {
+      address,
+      terminated,
+      // The same question, with the same types, seen from outside.
+      ask: ask as unknown as ActorRef<R>["ask"],
+      stream: (tag, input, options) => ref.stream(tag, input, options),
+      tell: (tag, input) => ref.tell(tag, input)
+    }
   }
 
   remove(): void {
