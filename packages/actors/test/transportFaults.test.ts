@@ -117,6 +117,66 @@ describe("the bus in memory", () => {
     })
   )
 
+  it.effect("holds what reaches a paused process, and hands it over in order, before what answers it", () =>
+    Effect.gen(function* () {
+      const { bus, here, there } = yield* twoProcesses()
+      const heard: Array<string> = []
+      yield* there.subscribe("t", (frame) => {
+        heard.push(text(frame.data))
+        if (heard.length === 1) Effect.runFork(here.publish("t", bytes("because of the first")))
+      })
+      yield* bus.pause("there")
+      for (const word of ["first", "second"]) yield* here.publish("t", bytes(word))
+      const asking = yield* Effect.forkScoped(here.request("s", bytes("x"), ask))
+      yield* TestClock.adjust(900)
+      expect(heard).toEqual([])
+      yield* bus.resume("there")
+      yield* TestClock.adjust(1)
+      expect(heard).toEqual(["first", "second", "because of the first"])
+      expect(text(yield* Fiber.join(asking))).toBe("re x")
+    })
+  )
+
+  it.effect(
+    "tells a paused process of its connection when it goes on; until then what it sends is lost",
+    () =>
+      Effect.gen(function* () {
+        const { bus, there } = yield* twoProcesses()
+        const before = yield* there.connectedSince
+        yield* bus.pause("there")
+        yield* bus.disconnect("there")
+        yield* bus.reconnect("there")
+        yield* TestClock.adjust(1)
+        expect([bus.isConnected("there"), bus.isOnline("there")]).toEqual([true, false])
+        expect(yield* there.connectedSince).toBe(before)
+        const asking = yield* Effect.forkScoped(Effect.flip(there.request("nobody", bytes(""), ask)), {
+          startImmediately: true
+        })
+        yield* bus.resume("there")
+        expect([bus.isConnected("there"), bus.isOnline("there")]).toEqual([true, true])
+        expect(yield* there.connectedSince).toBeGreaterThan(before ?? Number.POSITIVE_INFINITY)
+        yield* TestClock.adjust(1_000)
+        expect((yield* Fiber.join(asking)).reason).toBe("Timeout")
+      })
+  )
+
+  it.effect("marks what waited for over a second as stale", () =>
+    Effect.gen(function* () {
+      const { bus, here, there } = yield* twoProcesses()
+      const stale: Array<boolean> = []
+      yield* there.subscribe("t", (frame) => void stale.push(frame.stale))
+      for (const pauseMs of [1_000, 1_001]) {
+        yield* bus.pause("there")
+        yield* here.publish("t", bytes("x"))
+        yield* TestClock.adjust(pauseMs)
+        yield* bus.resume("there")
+      }
+      yield* here.publish("t", bytes("x"))
+      yield* TestClock.adjust(1)
+      expect(stale).toEqual([false, true, false])
+    })
+  )
+
   it.effect("has the same faults from the same seed, and others from another", () =>
     Effect.gen(function* () {
       const run = (seed: number) =>

@@ -3,7 +3,8 @@
  * test, with faults that can be switched on and off. The contract suite that runs on NATS runs on this.
  *
  * Frames of one process to another keep their order whatever their delay; a disconnected process sends and receives nothing,
- * and its subscriptions are back when it is.
+ * and its subscriptions are back when it is. Runs nothing of a paused process: what would reach it waits. Leaves its timers, and
+ * fibers that were about to run, to whoever drives its clock.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,7 +13,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { monotonicMillis } from "../internal/monotonic.ts"
+import { seededRandom } from "./seededRandom.ts"
 import { type Frame, Transport, TransportError } from "../Transport.ts"
 
 /** What happens to frames that match. All of `from`, `to`, `subject` and `kind` that are given must match. */
@@ -41,7 +42,16 @@ export interface TestBus {
   readonly fault: (fault: Fault) => Effect.Effect<void, never, Scope.Scope>
   readonly disconnect: (name: string) => Effect.Effect<void>
   readonly reconnect: (name: string) => Effect.Effect<void>
+  /** As SIGSTOP: frames, answers and news of its connection wait for it. Nothing that runs in it may be run meanwhile. */
+  readonly pause: (name: string) => Effect.Effect<void>
+  /** As SIGCONT: all that has waited arrives at once, in order. Frames are marked stale if the pause lasted over a second. */
+  readonly resume: (name: string) => Effect.Effect<void>
+  /** As the process sees it: one that was paused while it lost its connection has yet to hear of it. */
   readonly isConnected: (name: string) => boolean
+  /** False while whatever it sends is lost. */
+  readonly isOnline: (name: string) => boolean
+  /** For other services in memory: runs what reaches a process, now or when it is paused no more. */
+  readonly arrive: (name: string, run: () => void) => void
   readonly awaitDisconnect: (name: string) => Effect.Effect<void>
 }
 
@@ -61,21 +71,30 @@ interface Subscription {
 
 interface Process {
   readonly name: string
+  /** The truth about its connection, and since when it believes to have it. */
+  online: boolean
   since: number | undefined
+  /** What has come while it is paused, and since when it is. */
+  paused: { readonly atMs: number; readonly waiting: Array<(late: boolean) => void> } | undefined
   readonly connected: SubscriptionRef.SubscriptionRef<boolean>
 }
 
 interface Parcel {
   readonly atMs: number
   readonly to: Process
-  readonly deliver: () => void
+  readonly deliver: (late: boolean) => void
 }
+
+/** A pause of more is noticed by `NatsTransport`, which marks what had waited. */
+const noticedPauseMs = 1_000
 
 export const make = Effect.fnUntraced(function* (
   options: TestBusOptions = {}
 ): Effect.fn.Return<TestBus, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
+  /** What runs between processes runs on the clock of the world, whatever the clock of who sent it. */
+  const fork = Effect.runForkWith(yield* Effect.context())
   const random = seededRandom(options.seed ?? 1)
   const maxPayload = options.maxPayload ?? 1024 * 1024
   const processes = new Map<string, Process>()
@@ -88,12 +107,32 @@ export const make = Effect.fnUntraced(function* (
     if (known !== undefined) return known
     const process: Process = {
       name,
-      since: yield* monotonicMillis,
+      online: true,
+      since: instant(),
+      paused: undefined,
       connected: yield* SubscriptionRef.make(true)
     }
     processes.set(name, process)
     return process
   })
+
+  /** Monotonic milliseconds. No two are the same: by this a process tells one connection from the next. */
+  let latest = Number.NEGATIVE_INFINITY
+  const instant = () => {
+    latest = Math.max(Number(clock.monotonicTimeNanosUnsafe() / 1_000n) / 1_000, latest + 0.001)
+    return latest
+  }
+
+  const arrive = (process: Process, run: (late: boolean) => void) => {
+    if (process.paused === undefined) run(false)
+    else process.paused.waiting.push(run)
+  }
+
+  /** What a process learns of its connection, after all that came over it before. */
+  const learn = (process: Process, connected: boolean) => {
+    process.since = connected ? instant() : undefined
+    fork(SubscriptionRef.set(process.connected, connected))
+  }
 
   /** One queue and one fiber per direction between two processes: that keeps the order. */
   const linkOf = Effect.fnUntraced(function* (from: Process, to: Process) {
@@ -106,7 +145,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.flatMap((parcel) => {
         const wait = parcel.atMs - clock.currentTimeMillisUnsafe()
         const deliver = Effect.sync(() => {
-          if (parcel.to.since !== undefined) parcel.deliver()
+          if (parcel.to.online) arrive(parcel.to, parcel.deliver)
         })
         return wait > 0 ? Effect.andThen(Effect.sleep(wait), deliver) : deliver
       }),
@@ -121,8 +160,9 @@ export const make = Effect.fnUntraced(function* (
     to: Process,
     subject: string,
     kind: "request" | "answer" | "publish",
-    deliver: () => void
+    deliver: (late: boolean) => void
   ) {
+    if (!from.online) return
     const active = matching(faults, from.name, to.name, subject, kind)
     if (active.some(({ drop }) => drop !== undefined && random() < drop)) return
     const delay = active.reduce(
@@ -141,7 +181,7 @@ export const make = Effect.fnUntraced(function* (
     const plain: Array<Subscription> = []
     const groups = new Map<string, Array<Subscription>>()
     for (const subscription of subscriptions) {
-      if (subscription.process.since === undefined || !matches(subscription.pattern, tokens)) continue
+      if (!subscription.process.online || !matches(subscription.pattern, tokens)) continue
       const group = subscription.queue === undefined ? plain : (groups.get(subscription.queue) ?? [])
       group.push(subscription)
       if (subscription.queue !== undefined) groups.set(subscription.queue, group)
@@ -156,16 +196,15 @@ export const make = Effect.fnUntraced(function* (
   const isStale = (from: Process, to: Process, subject: string, kind: "request" | "publish") =>
     matching(faults, from.name, to.name, subject, kind).some(({ stale }) => stale)
 
-  const receive = (subscription: Subscription, frame: Frame) => () => {
+  const receive = (subscription: Subscription, frame: Frame) => (late: boolean) => {
     if (!subscriptions.has(subscription)) return
     // As behind NATS: a frame that was not handled is no fault of the sender, and of no other frame.
     try {
-      subscription.onFrame(frame)
+      subscription.onFrame(late ? { ...frame, stale: true } : frame)
     } catch (defect) {
-      Effect.runForkWith(context)(Effect.logError(`BUG: a frame on ${frame.subject} was not handled`, defect))
+      fork(Effect.logError(`BUG: a frame on ${frame.subject} was not handled`, defect))
     }
   }
-  const context = yield* Effect.context()
 
   const connect = Effect.fnUntraced(function* (name: string): Effect.fn.Return<Transport["Service"]> {
     const self = yield* processOf(name)
@@ -183,7 +222,7 @@ export const make = Effect.fnUntraced(function* (
         for (const listener of listenersOf(subject)) {
           const stale = isStale(self, listener.process, subject, "publish")
           const frame: Frame = { subject, data, respond: undefined, stale }
-          yield* send(self, listener.process, subject, "publish", receive(listener, frame))
+          fork(send(self, listener.process, subject, "publish", receive(listener, frame)))
         }
       }),
 
@@ -192,16 +231,16 @@ export const make = Effect.fnUntraced(function* (
           const refused = refusal(subject, data)
           const listeners = listenersOf(subject)
           if (refused !== undefined) return resume(refused)
-          if (
+          const unheard =
             listeners.length === 0 ||
-            matching(faults, name, undefined, subject, "request").some((f) => f.noListener)
-          ) {
+            matching(faults, name, undefined, subject, "request").some(({ noListener }) => noListener)
+          // Nor is that said to who is cut off and does not know it.
+          if (unheard && self.online) {
             return resume(new TransportError({ reason: "NoListener", subject }))
           }
-          const fork = Effect.runForkWith(context)
           for (const listener of listeners) {
             const respond = (answer: Uint8Array) => {
-              if (listener.process.since === undefined || answer.length > maxPayload) return
+              if (!listener.process.online || answer.length > maxPayload) return
               const deliver = () => resume(Effect.succeed(answer))
               fork(send(listener.process, self, subject, "answer", deliver))
             }
@@ -246,17 +285,39 @@ export const make = Effect.fnUntraced(function* (
       ).pipe(Effect.asVoid),
     disconnect: Effect.fnUntraced(function* (name) {
       const process = yield* processOf(name)
-      if (process.since === undefined) return
-      process.since = undefined
-      yield* SubscriptionRef.set(process.connected, false)
+      if (!process.online) return
+      process.online = false
+      arrive(process, () => learn(process, false))
     }),
     reconnect: Effect.fnUntraced(function* (name) {
       const process = yield* processOf(name)
-      if (process.since !== undefined) return
-      process.since = yield* monotonicMillis
-      yield* SubscriptionRef.set(process.connected, true)
+      // One that is paused makes no connection before it goes on.
+      arrive(process, () => {
+        if (process.online) return
+        process.online = true
+        learn(process, true)
+      })
     }),
+    pause: Effect.fnUntraced(function* (name) {
+      const process = yield* processOf(name)
+      process.paused ??= { atMs: clock.currentTimeMillisUnsafe(), waiting: [] }
+    }),
+    resume: Effect.fnUntraced(function* (name) {
+      const process = yield* processOf(name)
+      if (process.paused === undefined) return
+      const { atMs, waiting } = process.paused
+      const late = clock.currentTimeMillisUnsafe() - atMs > noticedPauseMs
+      // What comes in answer to this is behind what has waited.
+      for (const run of waiting) run(late)
+      process.paused = undefined
+    }),
+    arrive: (name, run) => {
+      const process = processes.get(name)
+      if (process === undefined) run()
+      else arrive(process, run)
+    },
     isConnected: (name) => !processes.has(name) || processes.get(name)?.since !== undefined,
+    isOnline: (name) => processes.get(name)?.online ?? true,
     awaitDisconnect: (name) =>
       Effect.flatMap(processOf(name), (process) =>
         SubscriptionRef.changes(process.connected).pipe(
@@ -290,15 +351,4 @@ const matches = (pattern: ReadonlyArray<string>, tokens: ReadonlyArray<string>):
     if (index >= tokens.length || (expected !== "*" && expected !== tokens[index])) return false
   }
   return pattern.length === tokens.length
-}
-
-/** mulberry32: the same seed gives the same faults. */
-const seededRandom = (seed: number): (() => number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }

@@ -13,6 +13,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { KeyConflict, RegistryUnavailable } from "../ActorError.ts"
 import { type Bucket, type Change, type Entry, Registry } from "../Registry.ts"
+import { seededRandom } from "./seededRandom.ts"
 import type { TestBus } from "./TestBus.ts"
 
 export interface TestRegistry {
@@ -24,6 +25,8 @@ export interface TestRegistry {
   readonly delayNextWrite: (process: string, millis: number) => Effect.Effect<void>
   /** Writes fail at once, and are not done, while reads are answered: a disk that is full. */
   readonly refuseWrites: (refuse: boolean) => Effect.Effect<void>
+  /** From now on each call of the process takes that long, in milliseconds: least and most, on its way there and back each. */
+  readonly slowDown: (process: string, millis: readonly [number, number]) => Effect.Effect<void>
   /** From now on calls time out; what they would have written is written on `resume`, as after SIGSTOP and SIGCONT. */
   readonly hang: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
@@ -31,6 +34,19 @@ export interface TestRegistry {
   readonly lagWatches: (lag: boolean) => Effect.Effect<void>
   /** All buckets are gone; they are made again, empty, when next used. Watches break. */
   readonly loseStore: Effect.Effect<void>
+}
+
+export interface TestRegistryOptions {
+  /** Of the delays. Default 1. */
+  readonly seed?: number
+  /** Told of each write that is done, when it is done, whatever becomes of its reply. `value` is undefined for a removal. */
+  readonly onWrite?: (write: {
+    readonly process: string
+    readonly bucket: string
+    readonly key: string
+    readonly value: Uint8Array | undefined
+    readonly revision: number
+  }) => void
 }
 
 /** As NatsRegistry: how long a call waits for its answer. */
@@ -50,11 +66,17 @@ interface Store {
   readonly watches: Set<(change: Change | "broken") => void>
 }
 
-export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return<TestRegistry> {
+export const make = Effect.fnUntraced(function* (
+  bus: TestBus,
+  { onWrite, seed = 1 }: TestRegistryOptions = {}
+): Effect.fn.Return<TestRegistry> {
   const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(yield* Effect.context())
   const stores = new Map<string, Store>()
   const repliesToLose = new Set<string>()
   const delays = new Map<string, number>()
+  const slow = new Map<string, readonly [number, number]>()
+  const random = seededRandom(seed)
   let backlog: Array<() => void> | undefined
   let writesRefused = false
   let untold: Array<() => void> | undefined
@@ -105,10 +127,23 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
   const call = <A>(process: string, run: () => A): Effect.Effect<A, RegistryUnavailable> =>
     Effect.suspend(() => {
       if (!bus.isConnected(process)) return new RegistryUnavailable({ reason: "not connected" })
-      const waiting = backlog
-      if (waiting === undefined) return Effect.sync(run)
+      const isOnline = bus.isOnline(process)
+      const between = slow.get(process)
+      if (backlog === undefined && between === undefined && isOnline) return Effect.sync(run)
+      const way = (onward: () => void) => {
+        if (between === undefined) return onward()
+        const [least, most] = between
+        fork(Effect.andThen(Effect.sleep(least + random() * (most - least)), Effect.sync(onward)))
+      }
       return Effect.callback<A>((resume) => {
-        waiting.push(() => resume(Effect.succeed(run())))
+        if (!isOnline) return
+        const atServer = () => {
+          const answer = Effect.succeed(run())
+          way(() => {
+            if (bus.isOnline(process)) bus.arrive(process, () => resume(answer))
+          })
+        }
+        way(() => (backlog === undefined ? atServer() : void backlog.push(atServer)))
       }).pipe(
         Effect.timeoutOrElse({
           duration: callMs,
@@ -123,11 +158,9 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
       const delayMs = delays.get(process)
       if (delayMs === undefined) return call(process, run)
       delays.delete(process)
-      const later = Effect.andThen(Effect.sleep(delayMs), Effect.sync(run))
-      return Effect.andThen(
-        Effect.forkDetach(later),
-        new RegistryUnavailable({ reason: "the connection broke" })
-      )
+      // In the server, whatever becomes of the process.
+      fork(Effect.andThen(Effect.sleep(delayMs), Effect.sync(run)))
+      return new RegistryUnavailable({ reason: "the connection broke" })
     }).pipe(
       Effect.flatMap((revision): Effect.Effect<number, KeyConflict | RegistryUnavailable> => {
         if (repliesToLose.delete(process)) return new RegistryUnavailable({ reason: "the reply was lost" })
@@ -135,41 +168,48 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
       })
     )
 
-  const bucketOf = (process: string, name: string, ttlMs: number): Bucket => ({
-    get: (key) =>
-      call(process, () => {
-        const slot = live(storeOf(name), key)
-        return slot?.value === undefined ? undefined : { key, value: slot.value, revision: slot.revision }
-      }),
-    create: (key, value) => callToWrite(process, key, () => write(storeOf(name), key, value, 0, ttlMs)),
-    update: (key, value, revision) =>
-      callToWrite(process, key, () => write(storeOf(name), key, value, revision, ttlMs)),
-    remove: (key, revision) =>
-      Effect.asVoid(callToWrite(process, key, () => write(storeOf(name), key, undefined, revision, ttlMs))),
-    entries: call(process, () => entriesOf(storeOf(name))),
-    changes: Stream.interruptWhen(
-      Stream.callback<Change, RegistryUnavailable>((queue) =>
-        Effect.gen(function* () {
-          const broken = new RegistryUnavailable({ reason: "the watch broke" })
-          const watch = (change: Change | "broken") => {
-            if (change === "broken") Queue.failCauseUnsafe(queue, Cause.fail(broken))
-            else Queue.offerUnsafe(queue, change)
-          }
-          const watches = yield* call(process, () => {
-            const store = storeOf(name)
-            for (const entry of entriesOf(store)) watch({ _tag: "Put", entry })
-            watch({ _tag: "Caught" })
-            store.watches.add(watch)
-            return store.watches
+  const bucketOf = (process: string, name: string, ttlMs: number): Bucket => {
+    const put = (key: string, value: Uint8Array | undefined, expected: number) =>
+      callToWrite(process, key, () => {
+        const revision = write(storeOf(name), key, value, expected, ttlMs)
+        if (revision !== undefined) onWrite?.({ process, bucket: name, key, value, revision })
+        return revision
+      })
+    return {
+      get: (key) =>
+        call(process, () => {
+          const slot = live(storeOf(name), key)
+          return slot?.value === undefined ? undefined : { key, value: slot.value, revision: slot.revision }
+        }),
+      create: (key, value) => put(key, value, 0),
+      update: put,
+      remove: (key, revision) => Effect.asVoid(put(key, undefined, revision)),
+      entries: call(process, () => entriesOf(storeOf(name))),
+      changes: Stream.interruptWhen(
+        Stream.callback<Change, RegistryUnavailable>((queue) =>
+          Effect.gen(function* () {
+            const broken = new RegistryUnavailable({ reason: "the watch broke" })
+            const watch = (change: Change | "broken") =>
+              bus.arrive(process, () => {
+                if (change === "broken") Queue.failCauseUnsafe(queue, Cause.fail(broken))
+                else Queue.offerUnsafe(queue, change)
+              })
+            const watches = yield* call(process, () => {
+              const store = storeOf(name)
+              for (const entry of entriesOf(store)) watch({ _tag: "Put", entry })
+              watch({ _tag: "Caught" })
+              store.watches.add(watch)
+              return store.watches
+            })
+            yield* Effect.addFinalizer(() => Effect.sync(() => watches.delete(watch)))
           })
-          yield* Effect.addFinalizer(() => Effect.sync(() => watches.delete(watch)))
-        })
-      ),
-      bus
-        .awaitDisconnect(process)
-        .pipe(Effect.andThen(new RegistryUnavailable({ reason: "the connection broke" })))
-    )
-  })
+        ),
+        bus
+          .awaitDisconnect(process)
+          .pipe(Effect.andThen(new RegistryUnavailable({ reason: "the connection broke" })))
+      )
+    }
+  }
 
   const connect = (process: string): Registry["Service"] => ({
     bucket: (name, options) =>
@@ -184,6 +224,7 @@ export const make = Effect.fnUntraced(function* (bus: TestBus): Effect.fn.Return
     layer: (process) => Layer.sync(Registry, () => connect(process)),
     loseNextReply: (process) => Effect.sync(() => repliesToLose.add(process)),
     delayNextWrite: (process, millis) => Effect.sync(() => delays.set(process, millis)),
+    slowDown: (process, millis) => Effect.sync(() => slow.set(process, millis)),
     refuseWrites: (refuse) =>
       Effect.sync(() => {
         writesRefused = refuse
