@@ -38,6 +38,7 @@ export interface Name {
 
 /** What became of an entry while its owner was away. */
 export type Verified =
+  /** It was still there, and was written anew: nobody can take it any more who thought this process dead. */
   | { readonly _tag: "Mine"; readonly epoch: Epoch }
   /** It was gone, with the registry's store, and was registered again: under a new epoch. */
   | { readonly _tag: "Retaken"; readonly epoch: Epoch }
@@ -57,7 +58,7 @@ export class Directory extends Context.Service<
     readonly lookup: (name: Name) => Effect.Effect<Located | undefined, RegistryUnavailable>
     /** Removes the name if it is still held under this epoch; does so later when the registry is away. Never fails. */
     readonly release: (name: Name, epoch: Epoch, lease: HeldLease) => Effect.Effect<void>
-    /** For after `HeldLease.resumed`: takes the entry up again, or says who took it over. */
+    /** For after `HeldLease.resumed`: takes the entry up again, under a larger epoch, or says who took it over. */
     readonly verify: (
       name: Name,
       lease: HeldLease
@@ -87,8 +88,13 @@ const make: Effect.Effect<
   const identity = yield* registryIdentity(bucket, yield* Transport, times)
   const left = yield* leftovers(bucket, identity)
 
-  const write = Effect.fnUntraced(function* (name: Name, lease: HeldLease, revision: number | undefined) {
-    const at = yield* Clock.currentTimeMillis
+  const write = Effect.fnUntraced(function* (
+    name: Name,
+    lease: HeldLease,
+    revision: number | undefined,
+    claimedAt?: number
+  ) {
+    const at = claimedAt ?? (yield* Clock.currentTimeMillis)
     const value = encodeDirectoryEntry({ v: 1, ...name, node: lease.nodeId, inc: lease.incarnation, at })
     yield* lease.assertFresh
     const written =
@@ -161,15 +167,14 @@ const make: Effect.Effect<
           yield* lease.assertFresh
           while (true) {
             const found = yield* read(name)
-            if (found !== undefined) {
-              const epoch = epochOf(found.revision)
-              if (found.entry.inc !== lease.incarnation) return { _tag: "Superseded", by: found.entry, epoch }
-              return { _tag: retaken ? "Retaken" : "Mine", epoch }
+            if (found !== undefined && found.entry.inc !== lease.incarnation) {
+              return { _tag: "Superseded", by: found.entry, epoch: epochOf(found.revision) }
             }
-            const created = yield* write(name, lease, undefined)
-            if (created === undefined) continue
-            retaken = true
-            return { _tag: "Retaken", epoch: epochOf(created) }
+            // Written, not only read: whoever saw this process dead may be about to take the entry, and by this fails.
+            const written = yield* write(name, lease, found?.revision, found?.entry.at)
+            if (written === undefined) continue
+            retaken ||= found === undefined
+            return { _tag: retaken ? "Retaken" : "Mine", epoch: epochOf(written) }
           }
         })
       )

@@ -38,7 +38,7 @@ export class Leases extends Context.Service<
     readonly incarnation: (incarnation: Incarnation) => Effect.Effect<NodeLease | undefined>
     /** Milliseconds since its lease was seen renewed here; undefined when it has none. For showing; a death is told by `isDead`. */
     readonly unheardMs: (nodeId: Id) => Effect.Effect<number | undefined>
-    /** True only on proof; false is "alive, or not known". */
+    /** True only on proof, which may be a second old; false is "alive, or not known". */
     readonly isDead: (incarnation: Incarnation) => Effect.Effect<boolean>
     /**
      * The proof: `ended`, it removed its lease or another incarnation has it; `missing`, an attentive observer missed it long
@@ -74,8 +74,8 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
     const seen = new Map<Id, Seen>()
     /** Over for good: removed by themselves, or replaced. */
     const ended = new Set<Incarnation>()
-    /** Found missing, by an eye attentive since then. Holds as long as that eye stays attentive. */
-    const missing = new Map<Incarnation, number>()
+    /** Found missing, when, and by an eye attentive since when. */
+    const missing = new Map<Incarnation, { readonly atMs: number; readonly since: number }>()
     const caught = yield* Deferred.make<void>()
     const view = yield* SubscriptionRef.make<ReadonlyArray<NodeLease>>([])
 
@@ -157,20 +157,23 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
     const findIncarnation = (incarnation: Incarnation) =>
       [...seen.values()].find(({ lease }) => lease?.inc === incarnation)?.lease
 
-    const deathOf = Effect.fnUntraced(function* (incarnation: Incarnation) {
+    /** What was found within `knownMs` is not looked for again. */
+    const deathOf = Effect.fnUntraced(function* (incarnation: Incarnation, knownMs: number) {
       if (ended.has(incarnation)) return "ended"
       yield* expire
       const since = yield* attention.since
       if (findIncarnation(incarnation) !== undefined || since === undefined) return undefined
-      if (since + deathMs > (yield* monotonicMillis)) return undefined
-      if (missing.get(incarnation) === since) return "missing"
+      const now = yield* monotonicMillis
+      if (since + deathMs > now) return undefined
+      const found = missing.get(incarnation)
+      if (found?.since === since && now - found.atMs < knownMs) return "missing"
       // The watch may lag behind what the registry knows: behind a node that has just come, above all. And while there is a
       // lease that cannot be read, nobody can be told not to hold it.
       const entries = yield* Effect.option(bucket.entries)
       if (Option.isNone(entries)) return undefined
       const holders = entries.value.map(({ value }) => Option.getOrUndefined(decodeNodeLease(value))?.inc)
       if (holders.includes(incarnation) || holders.includes(undefined)) return undefined
-      missing.set(incarnation, since)
+      missing.set(incarnation, { atMs: now, since })
       return "missing"
     })
 
@@ -184,7 +187,8 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
           return atMs === undefined ? undefined : now - atMs
         }),
       incarnation: (incarnation) => Effect.sync(() => findIncarnation(incarnation)),
-      isDead: (incarnation) => Effect.map(deathOf(incarnation), (death) => death !== undefined),
-      deathOf
+      isDead: (incarnation) =>
+        Effect.map(deathOf(incarnation, times.renewMs / 4), (death) => death !== undefined),
+      deathOf: (incarnation) => deathOf(incarnation, 0)
     }
   })

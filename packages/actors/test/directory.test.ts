@@ -233,9 +233,9 @@ describe("a release", () => {
 })
 
 describe("an owner that was isolated", () => {
-  test("finds its entry still its own", () =>
+  test("finds its entry still its own, and has it under a larger epoch", () =>
     Effect.gen(function* () {
-      const { a, bus } = yield* twoNodes
+      const { a, b, bus } = yield* twoNodes
       const epoch = yield* a.directory.claim(room, a.lease)
       yield* bus.disconnect("a")
       yield* TestClock.adjust("1 minute")
@@ -244,7 +244,40 @@ describe("an owner that was isolated", () => {
       })
       yield* bus.reconnect("a")
       yield* TestClock.adjust("2 seconds")
-      expect(yield* a.directory.verify(room, a.lease)).toEqual({ _tag: "Mine", epoch })
+      const verified = yield* a.directory.verify(room, a.lease)
+      expect(verified).toMatchObject({ _tag: "Mine", epoch: { registry: epoch.registry } })
+      expect(verified.epoch.revision).toBeGreaterThan(epoch.revision)
+      // It is still the same claim.
+      expect(yield* b.directory.lookup(room)).toMatchObject({ entry: { at: 60_000 }, epoch: verified.epoch })
+    }))
+
+  test("and whoever saw it dead and is about to take its entry: one of them has it, whenever it comes back", () =>
+    Effect.gen(function* () {
+      const outcomes = new Set<string>()
+      const race = Effect.fnUntraced(function* (backAfterMs: number) {
+        const { a, b, bus, registry } = yield* twoNodes
+        yield* a.directory.claim(room, a.lease)
+        yield* bus.disconnect("a")
+        // Its lease is tried again every full second: half of one after the claim begins, and so on.
+        yield* TestClock.adjust(30_500)
+        yield* registry.slowDown("b", [400, 400])
+        const claiming = yield* Effect.forkScoped(Effect.exit(b.directory.claim(room, b.lease)))
+        yield* TestClock.adjust(backAfterMs)
+        yield* bus.reconnect("a")
+        const verifying = yield* a.lease.resumed.pipe(
+          Stream.runHead,
+          Effect.andThen(a.directory.verify(room, a.lease)),
+          Effect.forkScoped
+        )
+        yield* TestClock.adjust("20 seconds")
+        const [claimed, verified] = [yield* Fiber.join(claiming), yield* Fiber.join(verifying)]
+        expect(Exit.isSuccess(claimed) === (verified._tag === "Superseded")).toBe(true)
+        expect((yield* a.directory.lookup(room))?.entry.node).toBe(Exit.isSuccess(claimed) ? "b" : "a")
+        outcomes.add(verified._tag)
+        yield* registry.slowDown("b", [0, 0])
+      }, Effect.scoped)
+      for (let backAfterMs = 0; backAfterMs <= 4_000; backAfterMs += 500) yield* race(backAfterMs)
+      expect([...outcomes].toSorted()).toEqual(["Mine", "Superseded"])
     }))
 
   test("is told who took it over", () =>

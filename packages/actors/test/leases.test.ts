@@ -183,6 +183,20 @@ describe("a death", () => {
       expect(yield* names(observer)).toEqual(["a", "b", "c"])
     }))
 
+  test("is taken back, too, by who hears of it late: the watch lags, and the registry is asked", () =>
+    Effect.gen(function* () {
+      const { bus, observer, registry } = yield* watched
+      yield* bus.disconnect("a")
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* observer.leases.deathOf("inc-a")).toBe("missing")
+      yield* registry.lagWatches(true)
+      yield* bus.reconnect("a")
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* observer.leases.deathOf("inc-a")).toBeUndefined()
+      expect(yield* isDead(observer, "inc-a")).toBe(false)
+      yield* registry.lagWatches(false)
+    }))
+
   test("of an incarnation is certain when another one has its node id", () =>
     Effect.gen(function* () {
       const { observer, bus } = yield* watched
