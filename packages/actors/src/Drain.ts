@@ -74,6 +74,8 @@ export const maxBlockers = 256
 
 /** What the drain needs of the actor it ends. All are called synchronously. */
 export interface Drained {
+  /** Has its end begun? */
+  readonly isOver: boolean
   /** How many children live, by what they hold up: asked at each child's end, so it must not count them. */
   holding(holds: Holds): number
   childInfos(): ReadonlyArray<ChildInfo>
@@ -204,7 +206,8 @@ export class Drain {
 
   /** Told after each child's end. Moves on when nothing holds the drain up. */
   childrenChanged(): void {
-    if (!this.#asked) return
+    // One that crashed, or was stopped, loses its children, too: that is no drain.
+    if (!this.#asked || this.#actor.isOver) return
     const cause: Cause = { by: "drain", reason: "nothing is served any more" }
     if (isReversible(this.#state.life) && this.#actor.holding("serving") === 0) {
       this.move("life", "Sealing", cause)

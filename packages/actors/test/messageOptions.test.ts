@@ -86,7 +86,7 @@ it.effect("a message of concurrency 2 is handled twice at once, and what comes b
       Effect.forkChild(far.ask("Look", { id }), { startImmediately: true })
     )
     const behind = yield* Effect.forkChild(far.ask("Order", { order: "a" }), { startImmediately: true })
-    yield* TestClock.adjust(1)
+    for (let turn = 0; turn < 10; turn++) yield* TestClock.adjust(1)
     expect(seen).toEqual(["look 1", "look 2"])
     yield* Deferred.succeed(gate, undefined)
     yield* TestClock.adjust(100)

@@ -133,6 +133,20 @@ it.effect(
     }).pipe(quietly)
 )
 
+it.effect(
+  "one that crashes while it drains ends: what it served is gone, and nobody waits for a restart",
+  () =>
+    Effect.gen(function* () {
+      const { here, log, ref } = yield* spawned({ onCrash: restart })
+      yield* ref.ask("SpawnChild", { id: "child" })
+      const request = { by: "test", reason: "test", reversible: true, evacuate: false, deadlines: {} }
+      const drained = yield* Effect.forkChild(here.drain("fragile", "f", request), { startImmediately: true })
+      yield* Effect.flip(ref.ask("Die", undefined))
+      expect(yield* Fiber.join(drained)).toEqual({ _tag: "Ended", by: "crash" })
+      expect(log).toEqual(["start f", "release child", "release f"])
+    }).pipe(quietly)
+)
+
 it.effect("a crash escalates to the parent, and with it to what the parent's own rule says", () =>
   Effect.gen(function* () {
     const { here, log, ref } = yield* spawned({ onCrash: restart }, { child: { onCrash: "escalate" } })
