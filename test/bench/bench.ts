@@ -2,9 +2,10 @@
  * Everything that is promised of speed, measured side by side on this machine in one run: ours and its peers in turns, as ratios with
  * their spread. Absolute figures are of this machine; ratios can be compared.
  *
- *     pnpm bench [--json] [--quick] [--only NAME[,NAME]] [--profile DIR]
+ *     pnpm bench [--json] [--quick | --once] [--only NAME[,NAME]] [--profile DIR]
  *
- * `--only`: the groups whose name contains one of these. `--profile`: CPU profiles of our own processes, one file each.
+ * `--only`: the groups whose name contains one of these. `--quick`: fewer and shorter rounds. `--once`: one that is too short to mean
+ * anything, to see that all of it runs. `--profile`: CPU profiles of our own processes, one file each.
  * With `--json` the last line is `{"rows":[...],"machine":{...}}`, and what is for people goes to standard error.
  */
 import * as Cause from "effect/Cause"
@@ -41,6 +42,7 @@ const { values: flags } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
+    once: { type: "boolean", default: false },
     only: { type: "string" },
     profile: { type: "string" }
   }
@@ -55,9 +57,12 @@ if (chosen.length === 0) {
   process.exit(64)
 }
 
-const effort: Effort = flags.quick
-  ? { rounds: 5, warmUps: 4, turnMs: 200 }
-  : { rounds: 15, warmUps: 6, turnMs: 400 }
+const efforts = {
+  whole: { rounds: 15, warmUps: 6, turnMs: 400 },
+  quick: { rounds: 5, warmUps: 5, turnMs: 200 },
+  once: { rounds: 1, warmUps: 0, turnMs: 20 }
+} as const satisfies Record<string, Effort>
+const effort = efforts[flags.once ? "once" : flags.quick ? "quick" : "whole"]
 
 const say = (text: string) => (flags.json ? process.stderr : process.stdout).write(text)
 

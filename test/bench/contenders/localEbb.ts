@@ -9,7 +9,15 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type { Figures, Task } from "../Task.ts"
-import { type Adder, askWithEffect, Handled, heapBytes, newAdder, tellWithEffect } from "./loops.ts"
+import {
+  type Adder,
+  askWithEffect,
+  Handled,
+  heapBytes,
+  newAdder,
+  stopwatch,
+  tellWithEffect
+} from "./loops.ts"
 import { serve } from "./serve.ts"
 
 const Counter = protocol(
@@ -78,21 +86,19 @@ const born = Effect.fnUntraced(function* (self: Self, count: number) {
 const spawn = ({ count }: Extract<Task, { name: "spawn" }>) =>
   Effect.gen(function* () {
     const self = yield* newParent
-    const bornMs = performance.now()
+    const birth = stopwatch()
     const children = yield* born(self, count)
     yield* Effect.forEach(children, (child) => child.ref.ask("Add", { by: 1 }), {
       concurrency: "unbounded",
       discard: true
     })
-    const stopMs = performance.now()
+    const bornPerSecond = birth.rates(count).perCpuSecond
+    const end = stopwatch()
     yield* Effect.forEach(children, (child) => child.ref.tell("End", undefined), { discard: true })
     yield* Effect.forEach(children, (child) => child.ref.terminated, { discard: true })
-    const endMs = performance.now()
+    const stoppedPerSecond = end.rates(count).perCpuSecond
     yield* drained(self, true)
-    return {
-      bornPerSecond: (count / (stopMs - bornMs)) * 1000,
-      stoppedPerSecond: (count / (endMs - stopMs)) * 1000
-    }
+    return { bornPerSecond, stoppedPerSecond }
   })
 
 const bytes = async ({ count }: Extract<Task, { name: "bytes" }>): Promise<Figures> => {

@@ -16,7 +16,7 @@ import * as References from "effect/References"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
 import type { Figures, Task } from "../Task.ts"
-import { askWithEffect, Handled, heapBytes, newAdder, tellWithEffect } from "./loops.ts"
+import { askWithEffect, Handled, heapBytes, newAdder, stopwatch, tellWithEffect } from "./loops.ts"
 import { serve } from "./serve.ts"
 
 const Counter = Entity.make("Counter", [
@@ -68,9 +68,9 @@ const born = async ({ client, runtime }: Awaited<ReturnType<typeof newRuntime>>,
 // Its entities cannot be stopped one by one: they go with their runner, and that is not measured.
 const spawn = async ({ count }: Extract<Task, { name: "spawn" }>): Promise<Figures> => {
   const own = await newRuntime()
-  const bornMs = performance.now()
+  const birth = stopwatch()
   await born(own, count)
-  const bornPerSecond = (count / (performance.now() - bornMs)) * 1000
+  const bornPerSecond = birth.rates(count).perCpuSecond
   await own.runtime.dispose()
   return { bornPerSecond }
 }

@@ -1,7 +1,7 @@
 /** nact in one process. */
 import { dispatch, query, type Ref, spawn as spawnActor, start, stop } from "nact"
 import type { Figures, Task } from "../Task.ts"
-import { askWithPromises, Handled, heapBytes, tellWithPromises } from "./loops.ts"
+import { askWithPromises, Handled, heapBytes, stopwatch, tellWithPromises } from "./loops.ts"
 import { serve } from "./serve.ts"
 
 interface Add {
@@ -40,18 +40,15 @@ const born = (count: number) => {
 }
 
 const spawn = async ({ count }: Extract<Task, { name: "spawn" }>): Promise<Figures> => {
-  const bornMs = performance.now()
+  const birth = stopwatch()
   const children = born(count)
   await Promise.all(children.map((child) => ask(child, 1)))
-  const stopMs = performance.now()
+  const bornPerSecond = birth.rates(count).perCpuSecond
+  const end = stopwatch()
   for (const child of children) stop(child)
   // What each does after its stop is done in the next turn.
   await new Promise((resolve) => setImmediate(resolve))
-  const endMs = performance.now()
-  return {
-    bornPerSecond: (count / (stopMs - bornMs)) * 1000,
-    stoppedPerSecond: (count / (endMs - stopMs)) * 1000
-  }
+  return { bornPerSecond, stoppedPerSecond: end.rates(count).perCpuSecond }
 }
 
 const bytes = async ({ count }: Extract<Task, { name: "bytes" }>): Promise<Figures> => {

@@ -5,7 +5,15 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import type { Figures, Task } from "../Task.ts"
-import { type Adder, askWithEffect, Handled, heapBytes, newAdder, tellWithEffect } from "./loops.ts"
+import {
+  type Adder,
+  askWithEffect,
+  Handled,
+  heapBytes,
+  newAdder,
+  stopwatch,
+  tellWithEffect
+} from "./loops.ts"
 import { serve } from "./serve.ts"
 
 interface Add {
@@ -49,16 +57,13 @@ const born = Effect.fnUntraced(function* (count: number) {
 
 const spawn = ({ count }: Extract<Task, { name: "spawn" }>) =>
   Effect.gen(function* () {
-    const bornMs = performance.now()
+    const birth = stopwatch()
     const children = yield* born(count)
     yield* Effect.forEach(children, ({ queue }) => ask(queue, 1), { concurrency: "unbounded", discard: true })
-    const stopMs = performance.now()
+    const bornPerSecond = birth.rates(count).perCpuSecond
+    const end = stopwatch()
     yield* Fiber.interruptAll(children.map(({ fiber }) => fiber))
-    const endMs = performance.now()
-    return {
-      bornPerSecond: (count / (stopMs - bornMs)) * 1000,
-      stoppedPerSecond: (count / (endMs - stopMs)) * 1000
-    }
+    return { bornPerSecond, stoppedPerSecond: end.rates(count).perCpuSecond }
   })
 
 const bytes = async ({ count }: Extract<Task, { name: "bytes" }>): Promise<Figures> => {

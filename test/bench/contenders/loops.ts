@@ -6,8 +6,30 @@ import { median } from "../statistics.ts"
 type Ask = Extract<Task, { name: "ask" }>
 type Tell = Extract<Task, { name: "tell" }>
 
-const asked = (beganMs: number, tookMs: Array<number>): Figures => ({
-  perSecond: (tookMs.length / (performance.now() - beganMs)) * 1000,
+/** Since a moment: by the clock, and by what this thread was given of a processor. */
+export interface Stopwatch {
+  /** Figures of so many in that time. */
+  readonly rates: (count: number) => { readonly perSecond: number; readonly perCpuSecond: number }
+}
+
+const cpuMs = () => {
+  const { system, user } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
+export const stopwatch = (): Stopwatch => {
+  const beganMs = performance.now()
+  const beganCpuMs = cpuMs()
+  return {
+    rates: (count) => ({
+      perSecond: (count / (performance.now() - beganMs)) * 1000,
+      perCpuSecond: (count / (cpuMs() - beganCpuMs)) * 1000
+    })
+  }
+}
+
+const asked = (watch: Stopwatch, tookMs: Array<number>): Figures => ({
+  ...watch.rates(tookMs.length),
   medianUs: median(tookMs) * 1000
 })
 
@@ -15,6 +37,7 @@ export const askWithPromises = async (
   { forMs, inFlight }: Ask,
   ask: (by: number) => Promise<unknown>
 ): Promise<Figures> => {
+  const watch = stopwatch()
   const beganMs = performance.now()
   const tookMs: Array<number> = []
   const asker = async () => {
@@ -26,7 +49,7 @@ export const askWithPromises = async (
     }
   }
   await Promise.all(Array.from({ length: inFlight }, asker))
-  return asked(beganMs, tookMs)
+  return asked(watch, tookMs)
 }
 
 export const askWithEffect = <E, R>(
@@ -34,6 +57,7 @@ export const askWithEffect = <E, R>(
   ask: (by: number) => Effect.Effect<unknown, E, R>
 ): Effect.Effect<Figures, E, R> =>
   Effect.gen(function* () {
+    const watch = stopwatch()
     const beganMs = performance.now()
     const tookMs: Array<number> = []
     const asker = Effect.gen(function* () {
@@ -48,7 +72,7 @@ export const askWithEffect = <E, R>(
       Array.from({ length: inFlight }, () => asker),
       { concurrency: "unbounded", discard: true }
     )
-    return asked(beganMs, tookMs)
+    return asked(watch, tookMs)
   })
 
 /** What an actor of the benchmark does: it adds, and answers with the sum. */
@@ -97,13 +121,14 @@ export const tellWithPromises = async (
   tell: (by: number) => void
 ): Promise<Figures> => {
   const before = handled.count
+  const watch = stopwatch()
   const beganMs = performance.now()
   while (performance.now() < beganMs + forMs) {
     const awaited = handled.count + batch
     for (let sent = 0; sent < batch; sent++) tell(1)
     await new Promise<void>((resolve) => handled.when(awaited, resolve))
   }
-  return { perSecond: ((handled.count - before) / (performance.now() - beganMs)) * 1000 }
+  return watch.rates(handled.count - before)
 }
 
 export const tellWithEffect = <E, R>(
@@ -113,6 +138,7 @@ export const tellWithEffect = <E, R>(
 ): Effect.Effect<Figures, E, R> =>
   Effect.gen(function* () {
     const before = handled.count
+    const watch = stopwatch()
     const beganMs = performance.now()
     while (performance.now() < beganMs + forMs) {
       const awaited = handled.count + batch
@@ -121,7 +147,7 @@ export const tellWithEffect = <E, R>(
         yield* Effect.callback<void>((resume) => handled.when(awaited, () => resume(Effect.void)))
       }
     }
-    return { perSecond: ((handled.count - before) / (performance.now() - beganMs)) * 1000 }
+    return watch.rates(handled.count - before)
   })
 
 /** The heap after everything that can go has gone. */

@@ -1,4 +1,7 @@
-/** Asks, tells, births and ends in one process, against an entity of `effect/cluster`, nact, and Effect's own parts. */
+/**
+ * Asks, tells, births and ends in one process, against an entity of `effect/cluster`, nact, and Effect's own parts. Nobody waits for anything
+ * but the processor here, so a second is one that the thread was given: the same as by the clock, but for other programs.
+ */
 import * as Effect from "effect/Effect"
 import { startContender, type StartOptions } from "../Contender.ts"
 import { type Effort, heat } from "../heat.ts"
@@ -26,7 +29,7 @@ const heatOfAll = Effect.fnUntraced(function* (context: GroupContext, effort: Ef
   return yield* heat(contenders, effort, task)
 })
 
-const perSecond = (unit: string): Figure => ({ name: "perSecond", unit, better: "more" })
+const perSecond = (unit: string): Figure => ({ name: "perCpuSecond", unit, better: "more" })
 
 export const ask = (inFlight: number): Group => {
   const name = inFlight === 1 ? "ask-local" : `ask-local-${inFlight}`
