@@ -56,7 +56,7 @@ export {
   observableGauge
 } from "./Metrics.ts"
 export type { Admission, Cause, Control, Life, NodeState, StateChange } from "./NodeState.ts"
-export { isOver, isReversible, transition } from "./NodeState.ts"
+export { initialState, isOver, isReversible, transition } from "./NodeState.ts"
 export { Concurrency, Idempotent, type IdempotentOptions, Interruptible, Traced } from "./MessageOptions.ts"
 export type { Messages } from "./Protocol.ts"
 export { concurrently, message, protocol } from "./Protocol.ts"

@@ -224,6 +224,17 @@ export class FolderHeld extends Schema.TaggedError<FolderHeld>()("FolderHeld", {
   }
 }
 
+/** Not executed; never to retry with this address: somebody else has it, or it is not this machine's. */
+export class MetricsPortUnavailable extends Schema.TaggedError<MetricsPortUnavailable>()(
+  "MetricsPortUnavailable",
+  { host: Schema.String, port: Schema.Int, reason: Schema.String }
+) {
+  readonly retry = "never"
+  override get message() {
+    return `no metrics at ${this.host}:${this.port}: ${this.reason}`
+  }
+}
+
 /** Not executed; never to retry before ffmpeg is installed. Nothing can be verified, so nothing can be computed. */
 export class FfmpegMissing extends Schema.TaggedError<FfmpegMissing>()("FfmpegMissing", {
   command: Schema.String,

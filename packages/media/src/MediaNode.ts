@@ -5,7 +5,7 @@
  * Guarantees: a room or recording is accepted synchronously or refused; the same id and options again return what exists; the
  * drain waits for live children, never for a counter.
  */
-import type { AnyMessage, NodeLeaseBody, NodeState, Self, Spawned, StateChange } from "@ebb/actors"
+import type { AnyMessage, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
 import {
   AlreadySpawned,
   concurrently,
@@ -25,6 +25,7 @@ import { adoption } from "./Adoption.ts"
 import { mediaInstruments } from "./MediaMetrics.ts"
 import { Membership } from "./Membership.ts"
 import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
+import { isReady } from "./nodeReadiness.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, NodeProtocol } from "./protocol/Node.ts"
 import type { RecordingMessage, RecordingState } from "./protocol/Recording.ts"
@@ -45,6 +46,8 @@ export interface MediaNodeArgs {
   readonly dataDir: string
   /** Milliseconds for which a journal is kept after its receipt. Default: see `RetentionOptions`. */
   readonly keepJournalsMs: number | undefined
+  /** Where it can be scraped, for its report. */
+  readonly metrics: string | undefined
   /** This process's own folder of journals. */
   readonly folder: IncarnationFolder.IncarnationFolder
   /** Parts that ended without a receipt, by folder, and why. Shared with the program: its exit code depends on it. */
@@ -67,10 +70,6 @@ type RecordingStartError = Effect.Error<ReturnType<typeof recording.behaviour>>
 
 /** How often it is looked which of the unfinished recordings still are. */
 const unfinishedLookMs = 10_000
-
-/** Does it take new rooms? A cordoned node does, when nobody else can; one that is cut off from the registry decides nothing. */
-export const isReady = ({ admission, control, life }: NodeState): boolean =>
-  life === "Serving" && admission !== "closed" && control === "connected"
 
 export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: MediaNodeArgs) =>
   Effect.gen(function* () {
@@ -273,6 +272,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
               }
             }),
         deadlines: self.progress().deadlines,
+        ...(args.metrics === undefined ? {} : { metrics: args.metrics }),
         blockers:
           life === "Serving" || life === "Starting" ? [] : children.toSorted((a, b) => b.ageMs - a.ageMs)
       }

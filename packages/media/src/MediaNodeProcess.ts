@@ -5,7 +5,7 @@
  * Installs nothing in its host: no signal, exit or uncaught-exception listener, nothing on the console. Two of them fit in one process.
  */
 import type { AskError, DrainDeadlines, DrainOutcome, Id, NatsOptions, NodeLeaseBody } from "@ebb/actors"
-import { ActorSystem, Directory, layerNats, Leases } from "@ebb/actors"
+import { ActorSystem, Directory, initialState, layerNats, Leases } from "@ebb/actors"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -19,6 +19,7 @@ import type { MediaEngineOptions } from "./engine/MediaEngine.ts"
 import { MediaEngine } from "./engine/MediaEngine.ts"
 import { mediaNode } from "./MediaNode.ts"
 import { Membership } from "./Membership.ts"
+import type { NodeAxes } from "./nodeReadiness.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, protocolRange } from "./protocol/Node.ts"
 import { checkFfmpeg, IncarnationFolder, RecordingStore, stillUnfinished } from "./recording/index.ts"
@@ -42,6 +43,8 @@ export interface MediaNodeOptions {
   readonly keepJournalsMs?: number
   /** The release it runs, as its operator calls it. Default "unversioned". */
   readonly version?: string
+  /** `host:port` where its metrics are served, if they are: only told in its report. */
+  readonly metrics?: string
   /** Default: see `MediaEngineOptions`. */
   readonly media?: Partial<MediaEngineOptions>
   /** For drains that bring none of their own. Default: no deadline anywhere; a drain lasts as long as the longest room. */
@@ -72,6 +75,8 @@ export interface RunningNode {
   readonly incarnation: Id
   /** Fails once it has ended. */
   readonly report: Effect.Effect<NodeReport, AskError>
+  /** As it is now, without asking it. */
+  readonly state: () => NodeAxes
   /** Begins or joins the drain; returns when the node has ended, or with `Undrained`. */
   readonly drain: (call: DrainCall) => Effect.Effect<DrainOutcome>
   /** The node's end, whatever ended it: everything it held is released. */
@@ -124,7 +129,14 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const node = yield* system.spawn(
       mediaNode,
       nodeId,
-      { lease: initial, dataDir, keepJournalsMs: options.keepJournalsMs, folder, unfinished },
+      {
+        lease: initial,
+        dataDir,
+        keepJournalsMs: options.keepJournalsMs,
+        metrics: options.metrics,
+        folder,
+        unfinished
+      },
       { deadlines }
     )
     // Before the folder's lock goes: once it is free, anybody may take what these recordings still write to.
@@ -134,7 +146,16 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
         .ask("Stop", { kind: nodeKind, id: nodeId, kill: false, detail: "closed by its host" })
         .pipe(Effect.ignore, Effect.andThen(node.outcome))
     )
+    let state: NodeAxes = initialState
+    system.onStateChange(nodeKind, nodeId, (now) => {
+      state = now
+    })
     yield* node.started
+    // It may have come so far before anybody listened.
+    state = yield* Effect.match(system.system(incarnation).ask("Progress", { kind: nodeKind, id: nodeId }), {
+      onFailure: () => state,
+      onSuccess: (progress) => progress.state
+    })
     yield* serveControl
     // It serves when others place rooms here: they know it by its lease, which follows the state.
     yield* leases.changes.pipe(
@@ -163,6 +184,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
       nodeId,
       incarnation,
       report: node.ref.ask("Report", undefined),
+      state: () => state,
       drain,
       ended: Deferred.await(ended)
     }

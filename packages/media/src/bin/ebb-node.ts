@@ -13,6 +13,8 @@ import { drainOnSignals } from "../drainOnSignals.ts"
 import { endProcess } from "../endProcess.ts"
 import type { MediaNodeOptions, RunningNode } from "../MediaNodeProcess.ts"
 import { startMediaNode } from "../MediaNodeProcess.ts"
+import { layerObserved } from "../observability/observe.ts"
+import { processMetrics } from "../observability/processMetrics.ts"
 import { natsFromEnvironment } from "../natsFromEnvironment.ts"
 
 const help = `ebb-node: one media node of an Ebb cluster
@@ -45,6 +47,10 @@ Each option may be given by its environment variable instead.
   --drain-deadline S      then evacuate (default: none)           EBB_DRAIN_DEADLINE
   --evacuation-grace S    then cut (default: none)                EBB_EVACUATION_GRACE
   --sealing-deadline S    then exit with 4 (default: none)        EBB_SEALING_DEADLINE
+  --metrics [HOST:]PORT   /metrics, /healthz, /readyz by HTTP,    EBB_METRICS
+                          on 127.0.0.1; 0 is a free port
+  --otlp URL              metrics, spans, logs to a collector     EBB_OTLP
+  --log text|json         how it says what it says                EBB_LOG
   --help
 
 Signals: the first SIGTERM, SIGINT or SIGHUP drains, a second one (a second later) evacuates, a third kills.
@@ -85,6 +91,9 @@ const parse = () => {
         "drain-deadline": text,
         "evacuation-grace": text,
         "sealing-deadline": text,
+        metrics: text,
+        otlp: text,
+        log: text,
         help: { type: "boolean" }
       }
     }).values
@@ -166,11 +175,46 @@ const options = (): MediaNodeOptions => {
   }
 }
 
+/** Off unless asked for. */
+const scraped = () => {
+  const value = given(flags.metrics, "EBB_METRICS")
+  if (value === undefined) return undefined
+  const [, bracketed, plain, port] = /^(?:(?:\[([^\]]+)\]|([^:]*)):)?(\d{1,5})$/.exec(value) ?? []
+  return port === undefined || Number(port) > 65_535
+    ? usage(`--metrics is [HOST:]PORT, not '${value}'`)
+    : { host: bracketed || plain || "127.0.0.1", port: Number(port) }
+}
+const collector = () => {
+  const value = given(flags.otlp, "EBB_OTLP")
+  return value === undefined || /^https?:\/\/[^/@\s]+(\/[^@\s]*)?$/.test(value)
+    ? value
+    : usage(`--otlp is http://HOST:PORT, not '${value}'`)
+}
+const logFormat = () => {
+  const value = given(flags.log, "EBB_LOG") ?? "text"
+  return value === "text" || value === "json" ? value : usage(`--log is text or json, not '${value}'`)
+}
+
 const natsWaitMs = seconds("--nats-wait", given(flags["nats-wait"], "EBB_NATS_WAIT")) ?? 0
 
 /** NATS is away, or its process is stopped: that may pass. A start that failed has left nothing behind, so it is made again. */
 const isNatsAway = (error: { readonly _tag: string }) =>
   error._tag === "NatsUnavailable" || error._tag === "RegistryUnavailable"
+
+const own = options()
+let running: RunningNode | undefined
+
+const scrape = scraped()
+const otlp = collector()
+
+/** Also while the node starts and while it drains: that is when somebody looks. */
+const metricsAddress = Effect.gen(function* () {
+  if (scrape === undefined) return undefined
+  const { serveMetrics } = yield* Effect.promise(() => import("../observability/MetricsServer.ts"))
+  const { address } = yield* serveMetrics({ ...scrape, state: () => running?.state() })
+  yield* Effect.logInfo(`metrics at http://${address}/metrics`)
+  return address
+})
 
 const program = Effect.gen(function* () {
   // Signals first: the cluster may use the node before this program hears that it is up.
@@ -183,6 +227,8 @@ const program = Effect.gen(function* () {
         return Effect.flatMap(Deferred.await(starting), (node) => node.drain(call))
       })
   })
+  if (scrape !== undefined || otlp !== undefined) yield* processMetrics
+  const metrics = yield* metricsAddress
   const again = Schedule.spaced("1 second").pipe(
     Schedule.upTo({ duration: natsWaitMs }),
     Schedule.setInputType<{ readonly _tag: string; readonly message: string }>(),
@@ -193,7 +239,7 @@ const program = Effect.gen(function* () {
         : Effect.void
     )
   )
-  const node = yield* startMediaNode(options()).pipe(
+  const node = yield* startMediaNode({ ...own, ...present({ metrics }) }).pipe(
     Effect.retry({ schedule: again, while: (error) => natsWaitMs > 0 && isNatsAway(error) && !isToEnd }),
     Effect.catchIf(
       (error) => isNatsAway(error) && isToEnd,
@@ -204,6 +250,7 @@ const program = Effect.gen(function* () {
     yield* Effect.logInfo("ends as it was told to: NATS had not answered, and nothing was served")
     return 0
   }
+  running = node
   yield* Deferred.succeed(starting, node)
   yield* Effect.logInfo(`node '${node.nodeId}' serves (incarnation ${node.incarnation}, pid ${process.pid})`)
   const end = yield* node.ended
@@ -211,7 +258,20 @@ const program = Effect.gen(function* () {
     yield* Effect.logError(`recording ${recordingId} is unfinished: ${problem}`)
   }
   return end.code
-}).pipe(Effect.scoped)
+}).pipe(
+  Effect.scoped,
+  Effect.provide(
+    layerObserved({
+      nodeId: own.nodeId,
+      cluster: own.cluster,
+      version: own.version ?? "unversioned",
+      otlp,
+      log: logFormat(),
+      isWatched: scrape !== undefined || otlp !== undefined,
+      incarnation: () => running?.incarnation
+    })
+  )
+)
 
 const exit = await Effect.runPromiseExit(program)
 if (Exit.isFailure(exit)) {

@@ -38,7 +38,9 @@ export const NodeReport = Schema.Struct({
   ),
   /** While draining: what it waits for, the oldest first. */
   blockers: Schema.Array(Blocker),
-  deadlines: Schema.optionalKey(DrainDeadlines)
+  deadlines: Schema.optionalKey(DrainDeadlines),
+  /** `host:port` of its metrics, /healthz and /readyz, where it serves them. */
+  metrics: Schema.optionalKey(Schema.String)
 })
 export type NodeReport = typeof NodeReport.Type
 

@@ -1,0 +1,22 @@
+/** One JSON object a line, for whoever collects logs: what is said, who says it, and in which trace. */
+import * as Logger from "effect/Logger"
+
+/** `who` is in each line: the node, and the incarnation once it has one. */
+export const layerJsonLog = (who: () => Readonly<Record<string, string | number>>) =>
+  Logger.layer([
+    Logger.make((options) => {
+      const { annotations, cause, fiberId, level, message, timestamp } = Logger.formatStructured.log(options)
+      const span = options.fiber.cache.span
+      const line = {
+        timestamp,
+        level,
+        message,
+        ...who(),
+        ...annotations,
+        ...(span === undefined ? {} : { traceId: span.traceId, spanId: span.spanId }),
+        ...(cause === undefined ? {} : { cause }),
+        fiberId
+      }
+      process.stdout.write(`${JSON.stringify(line)}\n`)
+    })
+  ])
