@@ -4,7 +4,15 @@
  *
  * Installs nothing in its host: no signal, exit or uncaught-exception listener, nothing on the console. Two of them fit in one process.
  */
-import type { AskError, DrainDeadlines, DrainOutcome, Id, NatsOptions, NodeLeaseBody } from "@ebb/actors"
+import type {
+  AskError,
+  DrainDeadlines,
+  DrainOutcome,
+  Id,
+  NatsOptions,
+  NatsRegistryOptions,
+  NodeLeaseBody
+} from "@ebb/actors"
 import { ActorSystem, Directory, initialState, layerNats, Leases } from "@ebb/actors"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -30,8 +38,8 @@ export interface MediaNodeOptions {
   readonly cluster: Id
   /** This node's name, an id, unique in the cluster. A name of its own for each process keeps its predecessor's remains apart. */
   readonly nodeId: Id
-  /** Where NATS is. */
-  readonly nats: Omit<NatsOptions, "name">
+  /** Where NATS is, by what this node proves who it is, and how many copies the registry keeps in a cluster of nats-servers. */
+  readonly nats: Omit<NatsOptions & NatsRegistryOptions, "name" | "cluster">
   /** Journals and, unless `storeDir` says otherwise, results. Nodes of one machine may share it. */
   readonly dataDir: string
   /** Where results and receipts go. Default `<dataDir>/results`. */

@@ -11,16 +11,20 @@ import { KeyConflict, RegistryUnavailable } from "../ActorError.ts"
 import { type Id, wireVersion } from "../Address.ts"
 import { EventLog, type LoggedEvent } from "../EventLog.ts"
 import { NatsConnection } from "./NatsConnection.ts"
+import { explained, type Replicated, replicasOf } from "./replicas.ts"
 
-export interface NatsEventLogOptions {
+export interface NatsEventLogOptions extends Replicated {
   readonly cluster: Id
   /** Which of the cluster's logs: subjects are `ebb.v1.<cluster>.<log>.<subject>`. An id. */
   readonly log: Id
-  /** Copies in a cluster of nats-servers. Default 1. Ignored for a log that exists. */
-  readonly replicas?: number
 }
 
 const callMs = 5_000
+/**
+ * How long a read waits for the server's next word before it asks anew, in milliseconds. A stream without a leader says nothing, and a
+ * consumer made while there was none may say nothing for good.
+ */
+const silenceMs = 1_000
 
 /** Server error codes (`err_code`). */
 const wrongLastSequence = 10071
@@ -42,8 +46,12 @@ const callError = (cause: unknown): CallError => {
       // Nobody listens on the subject: there is no such stream.
       if (error.code === "503") return "Missing"
   }
-  return new RegistryUnavailable({ reason: error.message ?? String(cause) })
+  return new RegistryUnavailable({
+    reason: explained(error.message ?? String(cause), error.api_error?.err_code)
+  })
 }
+
+const isTimeout = (cause: unknown) => cause instanceof Error && "code" in cause && cause.code === "TIMEOUT"
 
 export const layer = (options: NatsEventLogOptions): Layer.Layer<EventLog, never, NatsConnection> =>
   Layer.effect(
@@ -81,7 +89,7 @@ const makeLog = (
       subjects: [`${root}.>`],
       retention: RetentionPolicy.Limits,
       storage: StorageType.File,
-      num_replicas: options.replicas ?? 1,
+      num_replicas: replicasOf(connection, options),
       deny_delete: true,
       // A direct get may be answered by a follower that lags behind.
       allow_direct: false
@@ -98,25 +106,48 @@ const makeLog = (
       Effect.mapError((error) => (error === "Missing" ? unavailable("JetStream is not enabled") : error))
     )
 
-  const lastSequence = async (subject: string): Promise<number> => {
-    const jsm = await manager()
-    return (await jsm.streams.getMessage(stream, { last_by_subj: subject })).seq
+  /** Until it is answered, or given up by whoever reads. */
+  const insist = async <A>(run: () => Promise<A>, signal: AbortSignal): Promise<A> => {
+    while (true) {
+      try {
+        return await run()
+      } catch (cause) {
+        if (signal.aborted || !isTimeout(cause)) throw cause
+      }
+    }
+  }
+
+  const lastSequence = async (subject: string, signal: AbortSignal): Promise<number> => {
+    const jsm = await client.jetstreamManager({ timeout: silenceMs, checkAPI: false })
+    return insist(async () => (await jsm.streams.getMessage(stream, { last_by_subj: subject })).seq, signal)
   }
 
   const readAll = async (subject: string, signal: AbortSignal): Promise<ReadonlyArray<LoggedEvent>> => {
-    const end = await lastSequence(subject)
-    const consumer = consumerOpts()
-    consumer.bindStream(stream)
-    consumer.orderedConsumer()
-    consumer.deliverAll()
-    const messages = await js.subscribe(subject, consumer)
-    signal.addEventListener("abort", () => messages.unsubscribe())
+    const end = await lastSequence(subject, signal)
+    const reader = client.jetstream({ timeout: silenceMs })
     const events: Array<LoggedEvent> = []
-    for await (const message of messages) {
-      events.push({ sequence: message.seq, data: message.data })
-      if (message.seq >= end) break
+    const readOn = async (from: number): Promise<void> => {
+      const consumer = consumerOpts()
+      consumer.bindStream(stream)
+      consumer.orderedConsumer()
+      consumer.startSequence(from)
+      const messages = await reader.subscribe(subject, consumer)
+      const stop = () => messages.unsubscribe()
+      signal.addEventListener("abort", stop)
+      const silence = setTimeout(stop, silenceMs)
+      for await (const message of messages) {
+        silence.refresh()
+        events.push({ sequence: message.seq, data: message.data })
+        if (message.seq >= end) break
+      }
+      clearTimeout(silence)
+      stop()
     }
-    messages.unsubscribe()
+    while (!signal.aborted) {
+      const last = events.at(-1)?.sequence ?? 0
+      if (last >= end) break
+      await insist(() => readOn(last + 1), signal)
+    }
     return events
   }
 

@@ -15,11 +15,10 @@ import type { Id } from "../Address.ts"
 import { type Bucket, type BucketOptions, type Entry, Registry } from "../Registry.ts"
 import { kvChanges } from "./kvChanges.ts"
 import { NatsConnection } from "./NatsConnection.ts"
+import { complain, explained, type Replicated, replicasOf } from "./replicas.ts"
 
-export interface NatsRegistryOptions {
+export interface NatsRegistryOptions extends Replicated {
   readonly cluster: Id
-  /** Copies of each bucket in a cluster of nats-servers. Default 1. Ignored for buckets that exist. */
-  readonly replicas?: number
 }
 
 const callMs = 2_000
@@ -67,7 +66,7 @@ const callError = (cause: unknown): CallError => {
       // Nobody listens on the bucket's subject: there is no such stream.
       if (error.code === "503") return { _tag: "Missing" }
   }
-  return { _tag: "Other", reason: error.message ?? String(cause) }
+  return { _tag: "Other", reason: explained(error.message ?? String(cause), error.api_error?.err_code) }
 }
 
 const openBucket = Effect.fnUntraced(function* (
@@ -99,7 +98,7 @@ const openBucket = Effect.fnUntraced(function* (
     const view = call(() =>
       js.views.kv(bucket, {
         history: 1,
-        replicas: options.replicas ?? 1,
+        replicas: replicasOf(connection, options),
         // Direct gets may be answered by a follower that lags behind.
         allow_direct: false,
         ...(ttlMs === undefined ? {} : { ttl: ttlMs })
@@ -113,6 +112,7 @@ const openBucket = Effect.fnUntraced(function* (
     if (status.ttl !== (ttlMs ?? 0)) {
       return yield* unavailable(`its TTL is ${status.ttl} ms and not ${ttlMs ?? 0} ms`)
     }
+    yield* complain(`bucket ${bucket}`, status.replicas, options)
     return kv
   }).pipe(
     Effect.catchTags({

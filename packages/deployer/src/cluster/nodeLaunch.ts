@@ -9,6 +9,11 @@ import { defaultLimits } from "../RolloutDecision.ts"
 import type { NatsEndpoint } from "./natsEndpoint.ts"
 import type { Cluster } from "./state.ts"
 
+/** What the shell of whoever runs `ebb` says of some other NATS is not for this one. */
+const noOtherWay = Object.fromEntries(
+  ["TOKEN", "NKEY", "CREDS", "CA", "CERT", "KEY", "REPLICAS"].map((name) => [`EBB_NATS_${name}`, ""])
+)
+
 /** What a node, or a program that acts as one, needs to reach the cluster as `name`. */
 export const nodeEnvironment = (
   cluster: Cluster,
@@ -19,7 +24,8 @@ export const nodeEnvironment = (
   EBB_NATS: endpoint.servers.join(","),
   EBB_NATS_USER: endpoint.user,
   EBB_NATS_PASSWORD: Redacted.value(endpoint.password),
-  EBB_NATS_INBOX: `${endpoint.inboxPrefix}.${name}`
+  EBB_NATS_INBOX: `${endpoint.inboxPrefix}.${name}`,
+  ...noOtherWay
 })
 
 /** A node is named like its instance. */

@@ -35,6 +35,8 @@ Each option may be given by its environment variable instead.
   --nats-cert FILE        its certificate, where one is wanted,   EBB_NATS_CERT
   --nats-key FILE         and its key                             EBB_NATS_KEY
   --nats-inbox PREFIX     where answers to it arrive              EBB_NATS_INBOX
+  --nats-replicas N       copies in a cluster of nats-servers     EBB_NATS_REPLICAS
+                          (default: 3, or 1 on a server alone)
   --nats-wait S           for it, at the start (default: 0)       EBB_NATS_WAIT
   --data-dir DIR          journals (default: ./ebb-data)          EBB_DATA_DIR
   --store-dir DIR         results (default: DATA_DIR/results)     EBB_STORE_DIR
@@ -80,6 +82,7 @@ const parse = () => {
         "nats-key": text,
         "nats-inbox": text,
         "nats-wait": text,
+        "nats-replicas": text,
         "data-dir": text,
         "store-dir": text,
         "keep-journals": text,
@@ -111,6 +114,7 @@ if (flags.help) {
 const natsFlags: Readonly<Record<string, string | undefined>> = {
   EBB_NATS: flags.nats,
   EBB_NATS_INBOX: flags["nats-inbox"],
+  EBB_NATS_REPLICAS: flags["nats-replicas"],
   EBB_NATS_USER: flags["nats-user"],
   EBB_NATS_NKEY: flags["nats-nkey"],
   EBB_NATS_CREDS: flags["nats-creds"],
@@ -145,6 +149,7 @@ const options = (): MediaNodeOptions => {
   const cluster = given(flags.cluster, "EBB_CLUSTER") ?? "local"
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(cluster))
     usage(`--cluster is 1 to 64 letters, digits, _ or -, not '${cluster}'`)
+  number("--nats-replicas", given(flags["nats-replicas"], "EBB_NATS_REPLICAS"), 1)
   const ports = given(flags.ports, "EBB_PORTS")
   const range = ports === undefined ? undefined : /^(\d{1,5})-(\d{1,5})$/.exec(ports)
   if (range === null) usage(`--ports is MIN-MAX, not '${ports}'`)
