@@ -8,7 +8,7 @@ import type { ActorCrashed, AlreadySpawned, NodeDraining } from "./ActorError.ts
 import type { ActorRef } from "./ActorRef.ts"
 import type { Address, Epoch, Id } from "./Address.ts"
 import type { ChildInfo, DrainDeadlines, DrainOutcome, DrainProgress, DrainRequest, Holds } from "./Drain.ts"
-import type { OnCrash, Terminated } from "./internal/cell.ts"
+import type { OnCrash, Terminated } from "./Supervision.ts"
 import type { AnyMessage, Handlers, HandlersEnv, Protocol } from "./internal/rpcSeam.ts"
 import type { Cause, NodeState, StateChange } from "./NodeState.ts"
 

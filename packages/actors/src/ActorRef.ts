@@ -6,7 +6,7 @@ import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { AskError, TellError } from "./ActorError.ts"
 import type { Address } from "./Address.ts"
-import type { Terminated } from "./internal/cell.ts"
+import type { Terminated } from "./Supervision.ts"
 import type {
   AnyMessage,
   AskTag,

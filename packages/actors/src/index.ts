@@ -32,7 +32,7 @@ export { DrainDeadlines } from "./Drain.ts"
 export { maxFrameBytes, pack, unpack } from "./Envelope.ts"
 export type { MessageCodec, Protocol } from "./internal/rpcSeam.ts"
 export { codecOf } from "./internal/rpcSeam.ts"
-export type { EndedBy, OnCrash, Terminated } from "./internal/cell.ts"
+export type { EndedBy, OnCrash, Terminated } from "./Supervision.ts"
 export type {
   AnyMessage,
   AskTag,

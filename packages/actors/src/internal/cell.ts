@@ -11,9 +11,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import type * as Pull from "effect/Pull"
-import * as Schedule from "effect/Schedule"
+import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { ActorCrashed } from "../ActorError.ts"
 import type { Address, Epoch } from "../Address.ts"
@@ -22,34 +20,13 @@ import type { DeadLetters } from "../DeadLetters.ts"
 import type { ChildInfo, DrainDeadlines, Holds } from "../Drain.ts"
 import { Drain, type Drained } from "../Drain.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
+import { type EndedBy, escalates, type OnCrash, type Terminated } from "../Supervision.ts"
 import type { ActorMetrics } from "./actorMetrics.ts"
 import { endRun } from "./endRun.ts"
 import { type AnyHandlers, describeCause, Lane, type LaneOwner } from "./lane.ts"
 import { ReplyStream } from "./replyStream.ts"
+import { Restart } from "./restart.ts"
 import type { AnyMessage, AnyStream, Protocol } from "./rpcSeam.ts"
-
-/** Who ended an actor: it itself, its parent, a defect of its own, or somebody who would not wait. */
-export type EndedBy = "itself" | "parent" | "crash" | "kill"
-
-/** The last word about one life of an actor. `by: "lost"` is said of far actors whose process is dead. */
-export interface Terminated {
-  readonly address: Address
-  readonly by: EndedBy | "lost"
-  readonly detail: string
-}
-
-/**
- * What is done when an actor crashes, that is when one of its handlers or its start died.
- *
- * - `stop`      it ends; its watchers are told
- * - `escalate`  it ends, and its parent crashes with it
- * - `restart`   its children and its scope are ended, and it is started anew after each delay of the schedule, its mailbox kept. A start
- *               that fails counts as another crash. When the schedule is over, or while it drains: `then`, which is `stop` by default
- */
-export type OnCrash =
-  | "stop"
-  | "escalate"
-  | { readonly restart: Schedule.Schedule<unknown>; readonly then?: "stop" | "escalate" }
 
 export type StateListener = (state: NodeState, change: StateChange) => void
 
@@ -103,10 +80,8 @@ export class Cell implements LaneOwner, Drained {
   #context: Context.Context<never>
   #start: Start | undefined
   #starting: Fiber.Fiber<unknown, unknown> | undefined
-  /** After a crash: what was is being ended, then its delay passes. */
-  #clearing: Fiber.Fiber<void> | undefined
-  #waiting: Fiber.Fiber<unknown, unknown> | undefined
-  #nextDelay: ((crash: unknown) => Pull.Pull<unknown, never, unknown>) | undefined
+  /** From its first crash on. */
+  #restart: Restart | undefined
   #ending: { readonly by: EndedBy; readonly detail: string } | undefined
   // Made when first needed: most actors have none of these.
   #children: Map<string, Cell> | undefined
@@ -297,16 +272,15 @@ export class Cell implements LaneOwner, Drained {
     this.#ending = { by, detail }
     this.lane.close()
     this.#starting?.interruptUnsafe()
-    this.#waiting?.interruptUnsafe()
     if (by === "kill" || by === "crash") this.#interruptAll()
-    const clearing = this.#clearing
-    const ended = clearing === undefined ? this.#endRun(by, detail) : Effect.asVoid(Fiber.await(clearing))
-    const goodbye = () => this.#sayGoodbye(by, detail)
-    if (ended === undefined) goodbye()
-    else Effect.runForkWith(this.#host.context)(Effect.andThen(ended, Effect.sync(goodbye)))
-    const { onCrash } = this.#options
-    const escalates = onCrash === "escalate" || (typeof onCrash === "object" && onCrash.then === "escalate")
-    if (by === "crash" && escalates && this.parent !== undefined) {
+    const { context } = this.#host
+    this.lane.offStack(() => {
+      const ended = this.#restart?.isUnderWay === true ? this.#restart.abandon : this.#endRun(by, detail)
+      const goodbye = () => this.#sayGoodbye(by, detail)
+      if (ended === undefined) goodbye()
+      else Effect.runForkWith(context)(Effect.andThen(ended, Effect.sync(goodbye)))
+    })
+    if (by === "crash" && escalates(this.#options.onCrash) && this.parent !== undefined) {
       this.parent.#crash(`its ${this.address.kind} '${this.address.id}' crashed: ${detail}`)
     }
   }
@@ -317,37 +291,25 @@ export class Cell implements LaneOwner, Drained {
   }
 
   #crash(detail: string): void {
-    if (this.#ending !== undefined || this.#clearing !== undefined || this.#waiting !== undefined) return
+    if (this.#ending !== undefined || this.#restart?.isUnderWay === true) return
     const { onCrash } = this.#options
     const { life } = this.drain.state
     const serves = life === "Starting" || life === "Serving"
     if (typeof onCrash !== "object" || !serves) return this.end("crash", detail)
     this.lane.pause()
     this.#interruptAll()
-    this.#clearing = Effect.runForkWith(this.#host.context)(this.#endRun("crash", detail) ?? Effect.void)
-    this.#clearing.addObserver(() => {
-      this.#clearing = undefined
-      if (this.#ending === undefined) this.#waitToRestart(onCrash.restart, detail)
+    this.#restart ??= new Restart(this.#host.context, onCrash.restart)
+    this.#restart.begin(this.#endRun("crash", detail), detail, {
+      again: () => this.#again(),
+      over: () => this.end("crash", detail)
     })
   }
 
-  #waitToRestart(schedule: Schedule.Schedule<unknown>, crash: string): void {
-    const step = this.#nextDelay
-    const delay =
-      step === undefined
-        ? Effect.flatMap(Schedule.toStepWithSleep(schedule), (made) => (this.#nextDelay = made)(crash))
-        : step(crash)
-    this.#waiting = Effect.runForkWith(this.#host.context)(delay)
-    this.#waiting.addObserver((exit) => {
-      this.#waiting = undefined
-      if (this.#ending !== undefined) return
-      // The schedule is over.
-      if (Exit.isFailure(exit)) return this.end("crash", crash)
-      this.#scope = Scope.forkUnsafe(this.#options.parentScope, "sequential")
-      this.epoch = undefined
-      this.#selfListeners = undefined
-      if (this.#start !== undefined) this.#begin(this.#start)
-    })
+  #again(): void {
+    this.#scope = Scope.forkUnsafe(this.#options.parentScope, "sequential")
+    this.epoch = undefined
+    this.#selfListeners = undefined
+    if (this.#start !== undefined) this.#begin(this.#start)
   }
 
   /** Ends what this run holds; undefined when nothing has to be waited for. */

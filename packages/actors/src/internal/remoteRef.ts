@@ -17,7 +17,7 @@ import { formatAddress } from "../Address.ts"
 import { decodeReply, encodeFollowUp, encodeRequest, maxFrameBytes } from "../Envelope.ts"
 import type { Transport, TransportError } from "../Transport.ts"
 import { streamCredit, streamFar } from "./askedStream.ts"
-import type { Terminated } from "./cell.ts"
+import type { Terminated } from "../Supervision.ts"
 import type { AnyMessage, MessageCodec, Protocol } from "./rpcSeam.ts"
 import { codecOf } from "./rpcSeam.ts"
 

@@ -7,7 +7,8 @@ import type { ActorRef } from "../ActorRef.ts"
 import type { Address, Epoch, Id } from "../Address.ts"
 import type { ChildInfo, DrainOutcome, DrainProgress, DrainRequest } from "../Drain.ts"
 import type { Cause, NodeState } from "../NodeState.ts"
-import type { Cell, StateListener, Terminated } from "./cell.ts"
+import type { Terminated } from "../Supervision.ts"
+import type { Cell, StateListener } from "./cell.ts"
 import type { AnyMessage } from "./rpcSeam.ts"
 
 /** Spawns a child of a parent, or an actor without one. */
