@@ -41,21 +41,23 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 
-# Debian's nats-server would start as a service that listens on all addresses, with its store under the temporary folder.
-# Ours are started by Ebb, each with its own address and store.
-case "$packages " in
-  *" nats-server "*)
-    unit=/etc/systemd/system/nats-server.service
-    if [ ! -e "$unit" ] && [ ! -e /lib/systemd/system/nats-server.service ]; then
-      mkdir -p "${unit%/*}"
-      ln -s /dev/null "$unit"
-    fi
-    ;;
-esac
-
+# Debian's nats-server and prometheus would start as services that listen on all addresses. Ours are started by Ebb and its
+# tests, each with its own address and store.
+for service in nats-server prometheus; do
+  case "$packages " in
+    *" $service "*)
+      unit=/etc/systemd/system/$service.service
+      if [ ! -e "$unit" ] && [ ! -e "/lib/systemd/system/$service.service" ]; then
+        mkdir -p "${unit%/*}"
+        ln -s /dev/null "$unit"
+      fi
+      ;;
+  esac
+done
 export DEBIAN_FRONTEND=noninteractive
 apt_get() {
-  apt-get -q -y -o DPkg::Lock::Timeout=600 "$@"
+  # Where there is no systemd, an init script would be started: it is not even unpacked.
+  apt-get -q -y -o DPkg::Lock::Timeout=600 -o DPkg::Options::=--path-exclude=/etc/init.d/prometheus "$@"
 }
 install() {
   if [ -e "$unfinished" ]; then

@@ -33,7 +33,7 @@ exec 9>"$cache/set-up.lock"
 flock -n 9 || step "waiting for another set-up to end" flock 9
 
 sh tools/packages.sh nats-server=nats-server ffmpeg=ffmpeg python3=python3 chromium=chromium \
-  faketime=faketime setsid=util-linux 9>&-
+  faketime=faketime setsid=util-linux prometheus=prometheus 9>&-
 
 # The stamp is written last and says what was installed.
 stamp=node_modules/.ebb-installed
