@@ -6,6 +6,7 @@
  * or a new one that never did. Each effect may be asked for again and again: it is idempotent, and its outcome is seen in the cluster.
  */
 import * as Data from "effect/Data"
+import { describeRange, isTooFarApart, type ProtocolRange } from "./internal/protocolGap.ts"
 import type { InstanceState, Signalled } from "./Orchestrator.ts"
 import type { OldEnd, OpenRollout, RolloutOf } from "./Rollout.ts"
 import { newInstanceName } from "./Rollout.ts"
@@ -17,6 +18,7 @@ export interface SeenNode {
   readonly version: string
   readonly life: string
   readonly admission: string
+  readonly proto: ProtocolRange
 }
 
 /** A node's own answer, just now. */
@@ -168,10 +170,27 @@ const whileStarting = (
   if (node?.life === "Serving" && node.version !== plan.to)
     return failed("NotServing", instance, `it says that it is version ${node.version}`)
   if (node?.life === "Serving")
-    return append({ _tag: "InstanceServing", step, instance, incarnation: node.incarnation })
+    return (
+      protocolGap(instance, node, cluster) ??
+      append({ _tag: "InstanceServing", step, instance, incarnation: node.incarnation })
+    )
   return cluster.quietMs > limits.servingMs
     ? failed("NotServing", instance, `it did not serve after ${limits.servingMs / 1000} s`)
     : Step.Wait()
+}
+
+/** What serves beside it has to understand it. */
+const protocolGap = (instance: string, { proto }: SeenNode, { nodes }: Cluster): Step | undefined => {
+  const other = [...nodes].find(
+    ([name, node]) => name !== instance && node.life === "Serving" && isTooFarApart(proto, node.proto)
+  )
+  if (other === undefined) return undefined
+  const [name, node] = other
+  return failed(
+    "ProtocolGap",
+    instance,
+    `it speaks ${describeRange(proto)} of the protocols and ${name} ${describeRange(node.proto)}: too far apart for one cluster`
+  )
 }
 
 const whenReady = (

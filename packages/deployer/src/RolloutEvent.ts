@@ -1,10 +1,10 @@
 /**
  * What happens in a rollout, as it is kept in the log and shown to people: the only durable truth of a rollout.
  *
- * Compatible change: a new optional field, or a new tag. An event of an unknown tag is read as `undefined`: a rollout that a later
- * version has written to is refused, never guessed at.
+ * Compatible change: a new optional field, a new reason of a failure, or a new tag. An event of an unknown tag is read as `undefined`: a
+ * rollout that a later version has written to is refused, never guessed at.
  */
-import { Id, pack, unpack } from "@ebb/actors"
+import { Id, literalOrUnknown, pack, unpack } from "@ebb/actors"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 
@@ -24,11 +24,19 @@ export type OldInstance = typeof OldInstance.Type
  * Why a rollout stopped.
  *
  * - `NotServing`       the new instance did not serve, or did so no longer; no old one was touched in this step
+ * - `ProtocolGap`      the new instance and a node that serves are more than one version of the protocols apart; no old one was touched
  * - `NotAcknowledged`  the old node was told to drain and did not begin, or could not be asked
  * - `Ended`            the old instance ended otherwise than drained: crashed, killed, or with recordings left
  * - `RecordingsLeft`   it is gone, and these recordings have no receipt
+ * - `Unknown`          a reason of a later version
  */
-export const FailureReason = Schema.Literals(["NotServing", "NotAcknowledged", "Ended", "RecordingsLeft"])
+export const FailureReason = literalOrUnknown([
+  "NotServing",
+  "ProtocolGap",
+  "NotAcknowledged",
+  "Ended",
+  "RecordingsLeft"
+])
 
 export const RolloutFailure = Schema.Struct({
   reason: FailureReason,

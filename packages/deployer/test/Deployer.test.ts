@@ -195,6 +195,31 @@ describe("a deployer", () => {
       )
     }))
 
+  test("stops at a new node that is two versions of the protocols away, and touches no old one", (stage) =>
+    Effect.gen(function* () {
+      const old = yield* twoNodes(stage)
+      const end = yield* (yield* stage.deploy("d1", "far")).end
+      assert(end._tag === "Stopped")
+      assert.deepInclude(end.failure, {
+        reason: "ProtocolGap",
+        instance: "r1-1",
+        detail: "it speaks versions 2 to 3 of the protocols and u-1 version 1: too far apart for one cluster"
+      })
+      assert.deepStrictEqual(
+        old.map(({ body: { admission, life }, messages, signals }) => ({
+          admission,
+          life,
+          messages,
+          signals
+        })),
+        old.map(() => ({ admission: "open", life: "Serving", messages: 0, signals: 0 }))
+      )
+      assert.strictEqual(stage.node("r1-1").state._tag, "Exited")
+
+      assert.strictEqual((yield* (yield* stage.deploy("d2", "next")).end)._tag, "Completed")
+      assert.strictEqual((yield* (yield* stage.deploy("d3", "far")).end)._tag, "Completed")
+    }))
+
   test("stops before any node is touched when the new version cannot be started", (stage) =>
     Effect.gen(function* () {
       const [first] = yield* twoNodes(stage)

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { InstanceState, type Signalled } from "../src/Orchestrator.ts"
+import type { ProtocolRange } from "../src/internal/protocolGap.ts"
 import { isOpen, type OpenRollout } from "../src/Rollout.ts"
 import { type Cluster, decide, defaultLimits, type Step } from "../src/RolloutDecision.ts"
 import type { ForceMode, RolloutEvent } from "../src/RolloutEvent.ts"
@@ -103,6 +104,8 @@ const draining: OpenRollout = {
   force: undefined
 }
 
+const proto = [1, 1] as const
+
 const seen = (
   life: string | undefined,
   signalled: Signalled,
@@ -116,8 +119,8 @@ const seen = (
   nodes: new Map([
     ...(life === undefined
       ? []
-      : [["u-1", { incarnation: "i", version: "v1", life, admission: "cordoned" }] as const]),
-    ["r-1", { incarnation: "j", version: "v2", life: "Serving", admission: "open" }] as const
+      : [["u-1", { incarnation: "i", version: "v1", life, admission: "cordoned", proto }] as const]),
+    ["r-1", { incarnation: "j", version: "v2", life: "Serving", admission: "open", proto }] as const
   ]),
   report: undefined,
   computed: new Set(),
@@ -216,7 +219,7 @@ describe("before an old node is touched", () => {
 describe("a new instance", () => {
   const starting: OpenRollout = { _tag: "Starting", plan, step: 0, instance: "r-1" }
   const nodeOf = (life: string, version = "v2") =>
-    new Map([["r-1", { incarnation: "j", version, life, admission: "open" }]])
+    new Map([["r-1", { incarnation: "j", version, life, admission: "open", proto }]])
 
   it("is started until it has a process, and serves when its lease says so", () => {
     assert.strictEqual(next(starting, seen("Serving", "no", { instances: new Map() })), "Start")
@@ -233,6 +236,61 @@ describe("a new instance", () => {
     )
     const slow = { nodes: new Map(), quietMs: defaultLimits.servingMs + 1 }
     assert.strictEqual(next(starting, seen("Serving", "no", slow)), "RolloutFailed")
+  })
+
+  it("has to be at most one version of the protocols away from all that serves", () => {
+    const beside = (own: ProtocolRange, other: ProtocolRange, life = "Serving") =>
+      seen("Serving", "no", {
+        nodes: new Map([
+          ["r-1", { incarnation: "j", version: "v2", life: "Serving", admission: "open", proto: own }],
+          ["u-3", { incarnation: "i", version: "v1", life, admission: "cordoned", proto: other }]
+        ])
+      })
+    const mixes: ReadonlyArray<readonly [ProtocolRange, ProtocolRange]> = [
+      [
+        [1, 1],
+        [1, 1]
+      ],
+      [
+        [1, 2],
+        [1, 1]
+      ],
+      [
+        [1, 1],
+        [1, 2]
+      ],
+      [
+        [2, 3],
+        [1, 2]
+      ]
+    ]
+    for (const [own, other] of mixes)
+      assert.strictEqual(next(starting, beside(own, other)), "InstanceServing")
+    const gaps: ReadonlyArray<readonly [ProtocolRange, ProtocolRange]> = [
+      [
+        [2, 3],
+        [1, 1]
+      ],
+      [
+        [2, 2],
+        [1, 1]
+      ],
+      [
+        [1, 3],
+        [1, 1]
+      ],
+      [
+        [1, 1],
+        [2, 3]
+      ]
+    ]
+    for (const [own, other] of gaps) {
+      const step = decide(starting, beside(own, other), undefined)
+      assert(step._tag === "Append" && step.event._tag === "RolloutFailed")
+      assert.deepInclude(step.event.failure, { reason: "ProtocolGap", instance: "r-1" })
+    }
+    // One that is on its way out is left behind by nobody.
+    assert.strictEqual(next(starting, beside([2, 3], [1, 1], "Draining")), "InstanceServing")
   })
 
   it("that never served is told to end when it is given up, once", () => {
@@ -295,7 +353,13 @@ describe("once an old instance is gone", () => {
 })
 
 describe("cordons", () => {
-  const node = (life: string, admission: string) => ({ incarnation: "i", version: "v1", life, admission })
+  const node = (life: string, admission: string) => ({
+    incarnation: "i",
+    version: "v1",
+    life,
+    admission,
+    proto
+  })
   const instances = new Map(
     old.map(({ instance }) => [instance, { state: running, signalled: "no" as const }])
   )

@@ -36,6 +36,9 @@ import type { ForceMode } from "../src/RolloutEvent.ts"
 
 const cluster = "test"
 
+/** The version `next` speaks the one after, too; `far` no longer the first. */
+const protocolsOf: Readonly<Record<string, readonly [number, number]>> = { next: [1, 2], far: [2, 3] }
+
 export interface FakeNode {
   readonly instance: string
   readonly version: string
@@ -105,7 +108,7 @@ export const makeStage = Effect.gen(function* () {
   const startNode = Effect.fnUntraced(function* (instance: string, version: string) {
     const scope = yield* Scope.make()
     const body: NodeLeaseBody = {
-      proto: [1, 1],
+      proto: protocolsOf[version] ?? [1, 1],
       version,
       life: "Serving",
       admission: "open",

@@ -102,7 +102,7 @@ export class SimulatedCluster {
           .filter(([, each]) => each.life !== "gone")
           .map(([name, { admission, life, version }]) => [
             name,
-            { incarnation: name, version, life, admission }
+            { incarnation: name, version, life, admission, proto: [1, 1] as const }
           ])
       ),
       report:

@@ -113,12 +113,16 @@ const toDo = ({ instance, reason }: RolloutFailure, to: string): string => {
   switch (reason) {
     case "NotServing":
       return `look into its log; then ${again} tries it anew, and any other version may be rolled out instead`
+    case "ProtocolGap":
+      return `roll out a version between the two first, and then ${again}`
     case "NotAcknowledged":
       return `look at ${instance} (\`ebb nodes\`); ${again} waits for it again, and with --force kill it is ended`
     case "Ended":
       return `${again} recovers its recordings from disk and goes on with the other nodes`
     case "RecordingsLeft":
       return `\`ebb recordings recover\` says what is in the way, \`ebb recordings give-up\` gives one up; ${again} looks again`
+    case "Unknown":
+      return `a later version of Ebb stopped it: use that one's \`ebb\``
   }
 }
 

@@ -50,7 +50,8 @@ export const makeSight = Effect.fnUntraced(function* (control: ControlClient) {
           incarnation: lease.inc,
           version: lease.version,
           life: lease.life,
-          admission: lease.admission
+          admission: lease.admission,
+          proto: lease.proto
         }
       ])
     )
