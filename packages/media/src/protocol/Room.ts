@@ -31,6 +31,9 @@ export const Srtp = Schema.Struct({
   keyBase64: Schema.String.check(Schema.isMaxLength(128))
 })
 
+/** The same in an answer: words are open there, because a later version may know another. */
+const SrtpAnswer = Schema.Struct({ cryptoSuite: Schema.String, keyBase64: Schema.String })
+
 /** A sender of RTP: one stream of one codec, from wherever the first packet comes. */
 export const AddProducer = Schema.Struct({
   producerId: Id,
@@ -50,7 +53,7 @@ export const Producer = Schema.Struct({
   ip: Schema.String,
   port: Port,
   rtcpPort: Schema.optionalKey(Port),
-  srtp: Schema.optionalKey(Srtp)
+  srtp: Schema.optionalKey(SrtpAnswer)
 })
 
 /** A receiver of one producer's RTP, at an address of its own. */
@@ -69,15 +72,15 @@ export const AddConsumer = Schema.Struct({
 export const Consumer = Schema.Struct({
   consumerId: Id,
   producerId: Id,
-  kind: MediaKind,
-  codec: MediaCodec,
+  kind: Schema.String,
+  codec: Schema.String,
   payloadType: Schema.Int,
   clockRate: Schema.Int,
   ssrc: Schema.Number,
   sourceIp: Schema.String,
   sourcePort: Port,
   sourceRtcpPort: Schema.optionalKey(Port),
-  srtp: Schema.optionalKey(Srtp)
+  srtp: Schema.optionalKey(SrtpAnswer)
 })
 
 export const ProducerInfo = Schema.Struct({
