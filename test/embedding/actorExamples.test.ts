@@ -1,6 +1,6 @@
 /** The runtime's examples, run as their heads say, from a checkout. */
 import { join } from "node:path"
-import { expect, it } from "@effect/vitest"
+import { assert, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { startProgram } from "../support/program.ts"
 import { testCluster } from "../support/testCluster.ts"
@@ -18,7 +18,7 @@ const ranToItsEnd = Effect.fnUntraced(function* (
   nats?: string
 ) {
   const program = yield* example(name, args, nats)
-  expect((yield* program.exited).code, program.lines.join("\n")).toBe(0)
+  assert.strictEqual((yield* program.exited).code, 0, program.lines.join("\n"))
   return program.lines.filter((line) => !line.includes("INFO"))
 })
 
