@@ -1,0 +1,340 @@
+/**
+ * Processes of a run: each with a runtime, a lease, a directory and a node actor on one bus and one registry in memory, as a host would
+ * put them together; and what can happen to a process as a whole: a start, a stop, a kill, a pause.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import * as Scope from "effect/Scope"
+import type { ActorSystem, Incarnation } from "../../src/index.ts"
+import { makeActorSystem } from "../../src/index.ts"
+import { Directory } from "../../src/Directory.ts"
+import { decodeDirectoryEntry } from "../../src/DirectoryEntry.ts"
+import type { HeldLease } from "../../src/Lease.ts"
+import { hold } from "../../src/Lease.ts"
+import { Leases } from "../../src/Leases.ts"
+import { decodeNodeLease, leaseTimes } from "../../src/NodeLease.ts"
+import type { Registry } from "../../src/Registry.ts"
+import { TestBus, TestRegistry } from "../../src/testing/index.ts"
+import type { Transport } from "../../src/Transport.ts"
+import { body } from "../cluster.ts"
+import { node } from "./actors.ts"
+import type { Life, Model } from "./model.ts"
+import type { Run } from "./operations.ts"
+import type { ProcessTime, VirtualTime } from "./virtualTime.ts"
+
+/** A process that serves. */
+export interface Serving {
+  readonly system: ActorSystem["Service"]
+  readonly lease: HeldLease
+  readonly leases: Leases["Service"]
+  readonly services: Context.Context<Registry | Transport>
+}
+
+export interface Process {
+  /** `<node id>.<n>`: its n-th process. Its name on the bus. */
+  readonly label: string
+  readonly nodeId: string
+  readonly time: ProcessTime
+  readonly scope: Scope.Closeable
+  /** undefined while it starts. */
+  serving: Serving | undefined
+  state: "alive" | "stopping" | "gone"
+  /** When it was last disconnected, paused for long, or without a registry that answers: nobody is dead to it for a while after. */
+  awayMs: number
+  /** When its lease was last seen to be fresh. */
+  freshMs: number
+  /** Runs in the process, and ends with it. */
+  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  readonly running: Set<Fiber.Fiber<unknown, unknown>>
+}
+
+export type ServingProcess = Process & { readonly serving: Serving }
+
+export interface Owner {
+  readonly incarnation: Incarnation
+  readonly revision: number
+}
+
+const deathMs = leaseTimes.ttlMs + leaseTimes.marginMs
+
+export class Cluster {
+  readonly model: Model
+  readonly time: VirtualTime
+  readonly bus: TestBus.TestBus
+  readonly registry: TestRegistry.TestRegistry
+  readonly processes: Array<Process> = []
+  /** What the registry says, by `<kind>.<id>`. */
+  readonly owners = new Map<string, Owner>()
+  lostStoreMs = Number.NEGATIVE_INFINITY
+  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** Incarnations that gave their lease back, or whose node id another one holds. */
+  readonly #ended = new Set<Incarnation>()
+  readonly #holders = new Map<string, Incarnation>()
+
+  readonly #registryMs: number
+
+  constructor(model: Model, time: VirtualTime, { registryMs, seed }: Pick<Run, "registryMs" | "seed">) {
+    this.#registryMs = registryMs
+    this.model = model
+    this.time = time
+    this.run = runOn(time.process(), model)
+    const outside = now(
+      this.run(
+        Effect.gen({ self: this }, function* () {
+          const bus = yield* TestBus.make({ seed })
+          const registry = yield* TestRegistry.make(bus, { seed, onWrite: (write) => this.#wrote(write) })
+          return { bus, registry }
+        }).pipe(Scope.provide(Scope.makeUnsafe()))
+      )
+    )
+    this.bus = outside.bus
+    this.registry = outside.registry
+  }
+
+  /** The process of a node that is not gone, and has got as far as to serve. */
+  serving(nodeId: string): ServingProcess | undefined {
+    const process = this.processes.findLast((known) => known.nodeId === nodeId)
+    return process !== undefined && isServing(process) ? process : undefined
+  }
+
+  start(nodeId: string): void {
+    const before = this.processes.filter((known) => known.nodeId === nodeId)
+    if (before.some(({ state }) => state !== "gone")) return
+    const label = `${nodeId}.${before.length + 1}`
+    const time = this.time.process()
+    const run = runOn(time, this.model)
+    const running: Process["running"] = new Set()
+    const process: Process = {
+      label,
+      nodeId,
+      time,
+      scope: Scope.makeUnsafe(),
+      serving: undefined,
+      state: "alive",
+      awayMs: this.time.nowMs,
+      freshMs: Number.NEGATIVE_INFINITY,
+      running,
+      run: (effect) => {
+        const fiber = run(effect)
+        if (fiber.pollUnsafe() === undefined) {
+          running.add(fiber)
+          fiber.addObserver(() => running.delete(fiber))
+        }
+        return fiber
+      }
+    }
+    this.processes.push(process)
+    if (this.#registryMs > 0) this.run(this.registry.slowDown(label, [0, this.#registryMs]))
+    this.model.note(`start ${label}`)
+    process.run(this.#boot(process).pipe(Scope.provide(process.scope))).addObserver((exit) => {
+      if (Exit.isSuccess(exit)) return
+      this.model.note(`${label} could not start`)
+      this.stop(process)
+    })
+  }
+
+  /** Ends it gently: actors, lease, listeners, in this order. */
+  stop(process: Process): void {
+    if (process.state !== "alive") return
+    process.state = "stopping"
+    this.model.note(`stop ${process.label}`)
+    process.run(Scope.close(process.scope, Exit.void)).addObserver(() => {
+      process.state = "gone"
+      this.model.note(`${process.label} is gone`)
+      for (const fiber of process.running) fiber.interruptUnsafe()
+    })
+  }
+
+  /** As SIGKILL: it says and does nothing more, and gives nothing back. */
+  kill(process: Process): void {
+    if (process.state === "gone") return
+    process.state = "gone"
+    process.serving = undefined
+    this.model.note(`kill ${process.label}`)
+    this.time.forget(process.time)
+    this.run(this.bus.pause(process.label))
+    this.run(this.bus.disconnect(process.label))
+    for (const life of this.model.lives) if (life.process === process.label) life.released = true
+  }
+
+  pause(process: Process): void {
+    process.time.paused = true
+    this.run(this.bus.pause(process.label))
+    this.model.note(`pause ${process.label}`)
+  }
+
+  /** Timers and sockets are independent of each other: either may come first. */
+  resume(process: Process, first: "timers" | "frames"): void {
+    if (process.state === "gone") return
+    this.model.note(`resume ${process.label}, ${first} first`)
+    process.time.paused = false
+    if (first === "timers") this.time.fireOverdue(process.time)
+    this.run(this.bus.resume(process.label))
+    this.time.fireOverdue(process.time)
+  }
+
+  away(process: Process): void {
+    process.awayMs = this.time.nowMs
+  }
+
+  /** For how long a process has seen all that could be seen. */
+  attentiveMs(process: Process): number {
+    return this.bus.isOnline(process.label) ? this.time.nowMs - process.awayMs : 0
+  }
+
+  lostStore(): void {
+    this.lostStoreMs = this.time.nowMs
+    this.owners.clear()
+    for (const process of this.processes) this.away(process)
+  }
+
+  /** Once all are stopped. */
+  lookForLeftovers(): void {
+    for (const { label, serving, state, time } of this.processes) {
+      if (state !== "gone") this.model.broken("end: nothing left", `${label} does not end`)
+      const wasKilled = serving === undefined
+      if (!wasKilled && time.sleepers() > 0) {
+        this.model.broken("end: nothing left", `${time.sleepers()} timers of ${label}`)
+      }
+    }
+    const left = this.model.lives.find(({ released }) => !released)
+    if (left !== undefined) this.model.broken("end: nothing left", left.label)
+  }
+
+  #boot(process: Process) {
+    const { label, nodeId } = process
+    const { model } = this
+    return Effect.gen({ self: this }, function* () {
+      const services = yield* Layer.build(
+        Directory.layer.pipe(
+          Layer.provideMerge(Leases.layer),
+          Layer.provideMerge(Layer.merge(this.bus.layer(label), this.registry.layer(label)))
+        )
+      )
+      const leases = Context.get(services, Leases)
+      const system = yield* Effect.provideContext(makeActorSystem({ cluster: "test", nodeId }), services)
+      system.setDeathOracle(leases.isDead)
+      const { incarnation } = system
+      const lease = yield* Effect.provideContext(hold({ nodeId, incarnation, initial: body() }), services)
+      const place = { process: label, model, directory: Context.get(services, Directory), lease }
+      const { ref, started } = yield* system.spawn(node, nodeId, {
+        holds: "serving",
+        parent: undefined,
+        place
+      })
+      // Before the lease goes: whoever sees it gone may take the names.
+      const stopped = system
+        .system(incarnation)
+        .ask("Stop", { kind: "node", id: nodeId, kill: false, detail: "stopped" })
+        .pipe(Effect.ignore, Effect.andThen(ref.terminated))
+      yield* Effect.addFinalizer(() => stopped)
+      yield* started
+      process.serving = { system, lease, leases, services }
+      model.note(`${label} serves as ${incarnation}`)
+      // A node that was drained, and one whose id another process holds, ends its process.
+      yield* Effect.race(ref.terminated, lease.superseded).pipe(
+        Effect.tap(() => Effect.sync(() => this.stop(process))),
+        Effect.forkDetach
+      )
+    })
+  }
+
+  #wrote({
+    bucket,
+    key,
+    process: label,
+    revision,
+    value
+  }: Parameters<NonNullable<TestRegistry.TestRegistryOptions["onWrite"]>>[0]) {
+    if (bucket === "leases") {
+      const before = this.#holders.get(key)
+      const after = value && Option.getOrUndefined(decodeNodeLease(value))?.inc
+      if (before !== undefined && before !== after) this.#ended.add(before)
+      if (after === undefined) this.#holders.delete(key)
+      else this.#holders.set(key, after)
+    }
+    if (bucket !== "directory" || !key.includes(".")) return
+    const before = this.owners.get(key)
+    const entry = value && Option.getOrUndefined(decodeDirectoryEntry(value))
+    const writer = this.processes.find((known) => known.label === label)
+    this.model.note(`${key} ${entry === undefined ? "removed" : `is ${label}'s, revision ${revision}`}`)
+    const mine = writer?.serving?.system.incarnation
+    if (before !== undefined && mine !== undefined && before.incarnation !== mine) {
+      this.#took(key, writer, before.incarnation)
+    }
+    if (entry === undefined) this.owners.delete(key)
+    else this.owners.set(key, { incarnation: entry.inc, revision })
+  }
+
+  /** `taker` replaced, or removed, what `owner` had. */
+  #took(key: string, taker: Process | undefined, owner: Incarnation): void {
+    this.model.count("taken over")
+    const by = `${taker?.label} took ${key} from ${owner}`
+    if (this.#ended.has(owner)) return
+    const alive = this.processes.find(({ serving }) => serving?.system.incarnation === owner)
+    if (alive !== undefined && this.isFresh(alive)) {
+      return this.model.broken("fencing: dead owner", `${by}, whose lease is fresh`)
+    }
+    const attentiveMs = taker === undefined ? 0 : this.attentiveMs(taker)
+    if (attentiveMs < deathMs) {
+      this.model.broken("fencing: dead owner", `${by}, and had been attentive for ${attentiveMs} ms`)
+    }
+  }
+
+  /** By its own clock and its own knowledge, as it would judge if it looked now; also of one that is paused. */
+  isFresh(process: Process): boolean {
+    const { serving } = process
+    return (
+      serving !== undefined &&
+      Effect.runSyncWith(process.time.context)(serving.lease.unbrokenSince) !== undefined
+    )
+  }
+
+  /** May a process be called dead? Only one whose lease has not been fresh for the margin. */
+  mayBeDead(incarnation: Incarnation): boolean {
+    const process = this.processes.find(({ serving }) => serving?.system.incarnation === incarnation)
+    if (process === undefined || process.state === "gone") return true
+    if (this.isFresh(process)) process.freshMs = this.time.nowMs
+    return this.time.nowMs - process.freshMs >= leaseTimes.marginMs
+  }
+
+  /** Would this actor now write for its name? Its lease is fresh, and it has verified its entry since that last lapsed. */
+  believes(life: Life): boolean {
+    if (life.held === undefined || life.released) return false
+    const process = this.processes.find(({ label }) => label === life.process)
+    if (process?.serving === undefined || !this.isFresh(process)) return false
+    const lease = Effect.runSyncWith(process.time.context)(process.serving.lease.epoch)
+    return lease.revision === life.held.lease.revision && lease.registry === life.held.lease.registry
+  }
+}
+
+const isServing = (process: Process): process is ServingProcess =>
+  process.serving !== undefined && process.state === "alive"
+
+/** Runs effects on a process's time, and hears of bugs. */
+const runOn = (time: ProcessTime, model: Model) => {
+  const logger = Logger.make<unknown, void>(({ message }) => {
+    const text = Array.isArray(message) ? message.map(String).join(" ") : String(message)
+    const wasAskedFor = text.startsWith("BUG: the handler of Crash died")
+    if (text.startsWith("BUG:") && !wasAskedFor) model.broken("no bug", text)
+  })
+  const context = time.context.pipe(
+    Context.add(References.MinimumLogLevel, "Error"),
+    Context.add(Logger.CurrentLoggers, new Set([logger]))
+  )
+  return Effect.runForkWith(context)
+}
+
+/** What an effect comes to that waits for nothing. */
+const now = <A, E>(fiber: Fiber.Fiber<A, E>): A => {
+  const exit = fiber.pollUnsafe()
+  if (exit === undefined || Exit.isFailure(exit))
+    throw new Error(`this was to be done at once: ${String(exit)}`)
+  return exit.value
+}
