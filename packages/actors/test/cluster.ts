@@ -2,6 +2,7 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { makeIncarnation } from "../src/Address.ts"
@@ -36,6 +37,9 @@ export interface Process {
   readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** As SIGSTOP and, at once on the clock of the world, SIGCONT: its clock jumps, and none of its timers has fired. */
   readonly stopFor: (millis: number) => Effect.Effect<void>
+  /** As SIGSTOP: its timers and all that is sent to it wait. What is run on it before `cont` is the first it does after. */
+  readonly stop: Effect.Effect<void>
+  readonly cont: Effect.Effect<void>
 }
 
 export const makeCluster = Effect.gen(function* () {
@@ -60,25 +64,32 @@ export const makeCluster = Effect.gen(function* () {
           Effect.provideService(Clock.Clock, clock)
         ),
       run: Effect.provideService(Clock.Clock, clock),
-      stopFor: (millis) => Effect.sync(() => clock.jump(millis))
+      stopFor: (millis) => Effect.sync(() => clock.jump(millis)),
+      stop: Effect.andThen(bus.pause(name), clock.running.close),
+      cont: Effect.andThen(clock.running.open, bus.resume(name))
     }
   })
 
   return { bus, registry, process }
 })
 
-/** A process's own monotonic clock. Timers stay on the clock of the test. */
+/** A process's own monotonic clock. Timers stay on the clock of the test, but fire only while it runs. */
 const stoppable = Effect.map(Clock.Clock, (world) => {
   let aheadNanos = 0n
+  const running = Latch.makeUnsafe(true)
   const monotonic = () => world.monotonicTimeNanosUnsafe() + aheadNanos
-  const clock: Clock.Clock & { readonly jump: (millis: number) => void } = {
+  const clock: Clock.Clock & {
+    readonly jump: (millis: number) => void
+    readonly running: Latch.Latch
+  } = {
+    running,
     currentTimeMillisUnsafe: () => world.currentTimeMillisUnsafe(),
     currentTimeMillis: world.currentTimeMillis,
     currentTimeNanosUnsafe: () => world.currentTimeNanosUnsafe(),
     currentTimeNanos: world.currentTimeNanos,
     monotonicTimeNanosUnsafe: monotonic,
     monotonicTimeNanos: Effect.sync(monotonic),
-    sleep: (duration) => world.sleep(duration),
+    sleep: (duration) => Effect.andThen(world.sleep(duration), running.await),
     jump: (millis) => {
       aheadNanos += BigInt(millis) * 1_000_000n
     }

@@ -170,6 +170,35 @@ describe("a claim", () => {
       expect(yield* b.directory.lookup(room)).toBeUndefined()
     }))
 
+  test("by a process that was stopped for 30 s is refused in the moment it goes on, and so is all it held", () =>
+    Effect.gen(function* () {
+      const { a, b } = yield* twoNodes
+      yield* a.directory.claim(room, a.lease)
+      yield* a.stop
+      yield* TestClock.adjust("30 seconds")
+      const taken = yield* b.directory.claim(room, b.lease)
+      // It believes to be connected, and none of its timers has said how late it is.
+      expect(yield* a.lease.status).toBe("connected")
+      const other = { kind: "room", id: "r2" }
+      for (const attempt of [
+        a.lease.assertFresh,
+        a.directory.claim(other, a.lease),
+        a.directory.claim(room, a.lease),
+        a.directory.verify(room, a.lease)
+      ]) {
+        expect(yield* Effect.flip(a.run(attempt))).toMatchObject({ _tag: "NodeIsolated", nodeId: "a" })
+      }
+      yield* a.cont
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* a.lease.status).toBe("connected")
+      expect(yield* a.directory.verify(room, a.lease)).toMatchObject({
+        _tag: "Superseded",
+        by: { node: "b" }
+      })
+      expect(yield* b.directory.lookup(other)).toBeUndefined()
+      expect((yield* b.directory.lookup(room))?.epoch).toEqual(taken)
+    }))
+
   test("does not touch an entry that cannot be read", () =>
     Effect.gen(function* () {
       const { a } = yield* twoNodes
