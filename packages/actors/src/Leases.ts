@@ -173,6 +173,9 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
       if (Option.isNone(entries)) return undefined
       const holders = entries.value.map(({ value }) => Option.getOrUndefined(decodeNodeLease(value))?.inc)
       if (holders.includes(incarnation) || holders.includes(undefined)) return undefined
+      // The answer may have waited for this process to go on, and be of long ago.
+      const answeredMs = (yield* monotonicMillis) - now
+      if ((yield* attention.since) !== since || answeredMs > times.marginMs) return undefined
       missing.set(incarnation, { atMs: now, since })
       return "missing"
     })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
@@ -195,6 +196,29 @@ describe("a death", () => {
       expect(yield* observer.leases.deathOf("inc-a")).toBeUndefined()
       expect(yield* isDead(observer, "inc-a")).toBe(false)
       yield* registry.lagWatches(false)
+    }))
+
+  test("is not read out of an answer that waited while its reader was stopped", () =>
+    Effect.gen(function* () {
+      const { bus, observer, registry } = yield* watched
+      yield* bus.disconnect("a")
+      yield* TestClock.adjust("30 seconds")
+      for (const stoppedMs of [4_000, 30_000]) {
+        yield* registry.slowDown("observer", [400, 400])
+        const verdict = yield* Effect.forkScoped(observer.run(observer.leases.deathOf("inc-a")))
+        yield* TestClock.adjust(500)
+        // The registry has answered: it is not there.
+        yield* observer.stop
+        yield* bus.reconnect("a")
+        yield* TestClock.adjust(stoppedMs)
+        yield* observer.cont
+        yield* registry.slowDown("observer", [0, 0])
+        yield* TestClock.adjust(1)
+        expect(yield* Fiber.join(verdict)).toBeUndefined()
+        yield* bus.disconnect("a")
+        yield* TestClock.adjust("40 seconds")
+      }
+      expect(yield* observer.leases.deathOf("inc-a")).toBe("missing")
     }))
 
   test("of an incarnation is certain when another one has its node id", () =>
