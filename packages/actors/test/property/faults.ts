@@ -18,6 +18,8 @@ export class Faults {
   /** In order of time. */
   #mends: Array<{ readonly atMs: number; readonly mend: () => void }> = []
   #repeating = 0
+  /** Since when the registry hangs. */
+  #hungMs: number | undefined
 
   constructor(cluster: Cluster, model: Model, time: VirtualTime) {
     this.#cluster = cluster
@@ -87,13 +89,15 @@ export class Faults {
           ? [refuseWrites(true), refuseWrites(false)]
           : [lagWatches(true), lagWatches(false)]
     this.#model.note(what)
-    const beganMs = this.#time.nowMs
     this.#cluster.run(begin)
+    if (what === "hangRegistry") this.#hungMs ??= this.#time.nowMs
     this.#later(ms, () => {
       this.#model.note(`no more ${what}`)
       this.#cluster.run(end)
-      if (what !== "hangRegistry" || this.#time.nowMs - beganMs <= lateMs) return
-      for (const process of this.#cluster.processes) this.#cluster.away(process)
+      if (what !== "hangRegistry" || this.#hungMs === undefined) return
+      const wasLong = this.#time.nowMs - this.#hungMs > lateMs
+      this.#hungMs = undefined
+      if (wasLong) for (const process of this.#cluster.processes) this.#cluster.away(process)
     })
   }
 

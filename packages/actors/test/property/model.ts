@@ -217,7 +217,7 @@ export class Model {
     if (epoch !== undefined && life.held !== undefined && !sameEpoch(epoch, life.held.epoch)) {
       this.broken("fencing: stale epoch", `${life.label} handles ${n}, meant for revision ${epoch.revision}`)
     }
-    if (sent.outcome === "not executed") {
+    if (sent.outcome === "not executed" && !sent.mayRepeat) {
       this.broken(
         "ask: not executed",
         `${life.label} handles ${n} of ${sent.sender}, which had failed as not executed`
