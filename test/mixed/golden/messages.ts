@@ -1,0 +1,278 @@
+/**
+ * A sample of every message: what is asked, what is answered, and every error, in the plain form that MessagePack has of it. Where a later
+ * version says more, its sample is another, `after` the release that did not.
+ */
+import { after, type Plain, type Sample } from "./Golden.ts"
+
+export interface MessageSamples {
+  /** Absent for a message without a payload. */
+  readonly request?: ReadonlyArray<Sample>
+  /** Absent for a message that answers nothing. */
+  readonly success?: ReadonlyArray<Sample>
+}
+export type ProtocolSamples = Readonly<Record<string, MessageSamples>>
+
+const epoch = { registry: "reg", revision: 7 }
+const target = { kind: "node", id: "n1" }
+const cause = { by: "ada", reason: "new version" }
+const deadlines = { drainMs: 3_600_000, evacuationMs: 30_000, sealingMs: 600_000.5 }
+const blocker = { kind: "room", id: "r1", ageMs: 1234.5 }
+const at = 1_795_000_000_000
+
+export const system: ProtocolSamples = {
+  Drain: {
+    request: [
+      { ...target, ...cause, reversible: true, evacuate: false, deadlines },
+      { ...target, ...cause, reversible: false, evacuate: true, deadlines: {} }
+    ]
+  },
+  Undrain: { request: [{ ...target, ...cause }] },
+  Admit: { request: [{ ...target, ...cause, admission: "cordoned" }], success: [{ changed: true }] },
+  Progress: {
+    request: [after("0.1.0", target)],
+    success: [
+      after("0.1.0", {
+        state: { life: "Draining", admission: "closed", control: "connected" },
+        serving: 2,
+        sealing: 1,
+        blockers: [{ kind: "room", id: "r1", holds: "serving", ageMs: 1234.5 }],
+        deadlines,
+        phaseMs: 17,
+        leftMs: 3_599_983
+      }),
+      after("0.1.0", {
+        state: { life: "Serving", admission: "open", control: "isolated" },
+        serving: 0,
+        sealing: 0,
+        blockers: [],
+        deadlines: {}
+      })
+    ]
+  },
+  Stop: { request: [{ ...target, detail: "over", kill: false }] },
+  Watch: {
+    request: [{ ...target, holdMs: 15_000 }],
+    success: [{ terminated: { by: "itself", detail: "drained" } }, {}]
+  }
+}
+
+const recordingInfo = {
+  recordingId: "rec",
+  roomId: "r1",
+  nodeId: "n1",
+  state: "Capturing",
+  startedAt: at,
+  packets: 70_000,
+  lostPackets: 0,
+  tracks: 2
+}
+const computedRecording = {
+  ...recordingInfo,
+  state: "Computed",
+  folder: "/data/incarnations/inc/rec",
+  file: "/data/results/rec/recording.webm",
+  bytes: 4_294_967_296,
+  sha256: "00ff",
+  durationMs: 61_000.25,
+  computedAt: at + 61_000
+}
+const givenUpRecording = {
+  ...recordingInfo,
+  state: "Failed",
+  problem: "given up by ada: the camera was broken",
+  givenUp: { by: "ada", at, reason: "the camera was broken" }
+}
+const openedRoom = { roomId: "r1", nodeId: "n1", created: true }
+const startedRecording = { created: true, recording: recordingInfo }
+const report = {
+  nodeId: "n1",
+  incarnation: "inc",
+  version: "v2",
+  pid: 4711,
+  startedAt: at,
+  life: "Draining",
+  admission: "closed",
+  control: "connected",
+  rooms: [blocker],
+  recordings: [],
+  unfinished: [{ recordingId: "rec", problem: "no such file" }],
+  since: { axis: "life", from: "Serving", to: "Draining", ...cause, at },
+  blockers: [blocker],
+  deadlines
+}
+const idleReport = {
+  nodeId: "n1",
+  incarnation: "inc",
+  version: "",
+  pid: 1,
+  startedAt: at,
+  life: "Serving",
+  admission: "open",
+  control: "isolated",
+  rooms: [],
+  recordings: [],
+  unfinished: [],
+  blockers: []
+}
+
+export const node: ProtocolSamples = {
+  OpenRoom: {
+    request: [
+      { roomId: "r1", options: {} },
+      { roomId: "r1", options: { metadata: "Ada's" }, admission: "prefer" }
+    ],
+    success: [openedRoom]
+  },
+  StartRecording: { request: [{ recordingId: "rec", roomId: "r1" }], success: [startedRecording] },
+  Report: { success: [report, idleReport] }
+}
+
+const srtp = { cryptoSuite: "AEAD_AES_256_GCM", keyBase64: "a2V5" }
+const addProducer = { producerId: "p1", kind: "video", codec: "vp8", payloadType: 101, ssrc: 4_294_967_295 }
+const addProducerFully = { ...addProducer, rtcpMux: false, srtp }
+const addConsumer = { consumerId: "c1", producerId: "p1", ip: "127.0.0.1", port: 5004 }
+const addConsumerFully = { ...addConsumer, rtcpPort: 5005, rtcpMux: false, srtp }
+const producer = { producerId: "p1", ip: "127.0.0.1", port: 40_000 }
+const consumer = {
+  consumerId: "c1",
+  producerId: "p1",
+  kind: "audio",
+  codec: "opus",
+  payloadType: 100,
+  clockRate: 48_000,
+  ssrc: 2222,
+  sourceIp: "127.0.0.1",
+  sourcePort: 40_001
+}
+const roomInfo = {
+  roomId: "r1",
+  nodeId: "n1",
+  options: { metadata: "Ada's" },
+  ageMs: 1234.5,
+  producers: [
+    { producerId: "p1", kind: "video", codec: "vp8", ssrc: 1111, packetsReceived: 70_000, silentMs: 20 }
+  ],
+  consumers: [{ consumerId: "c1", producerId: "p1" }]
+}
+const reason = { reason: "over" }
+
+export const room: ProtocolSamples = {
+  Get: { success: [roomInfo] },
+  AddProducer: {
+    request: [addProducer, addProducerFully],
+    success: [producer, { ...producer, rtcpPort: 40_001, srtp }]
+  },
+  CloseProducer: { request: [{ producerId: "p1" }] },
+  AddConsumer: {
+    request: [addConsumer, addConsumerFully],
+    success: [consumer, { ...consumer, sourceRtcpPort: 40_002, srtp }]
+  },
+  CloseConsumer: { request: [{ consumerId: "c1" }] },
+  Close: { request: [reason] }
+}
+
+const anyRecording = [recordingInfo, computedRecording, after("0.1.0", givenUpRecording)]
+
+export const recording: ProtocolSamples = {
+  Get: { success: anyRecording },
+  Stop: { request: [reason], success: anyRecording }
+}
+
+const inRoom = { roomId: "r1" }
+const nodeId = { nodeId: "n1" }
+const pages = [{}, { after: "r0", limit: 2 }]
+const summary = {
+  nodeId: "n1",
+  incarnation: "inc",
+  version: "v2",
+  life: "Serving",
+  admission: "cordoned",
+  control: "connected",
+  host: "host",
+  pid: 4711,
+  startedAt: at,
+  rooms: 3,
+  recordings: 1
+}
+const cordon: MessageSamples = { request: [nodeId, { ...nodeId, ...cause }], success: [{ changed: true }] }
+
+export const control: ProtocolSamples = {
+  "room.create": {
+    request: [inRoom, { ...inRoom, options: { metadata: "Ada's" }, admission: "prefer" }],
+    success: [openedRoom]
+  },
+  "room.get": { request: [inRoom], success: [roomInfo] },
+  "room.list": {
+    request: pages,
+    success: [{ rooms: [{ ...inRoom, ...nodeId, lost: false }] }, { rooms: [], next: "r1" }]
+  },
+  "room.close": { request: [inRoom, { ...inRoom, ...reason }] },
+  "producer.add": {
+    request: [
+      { ...inRoom, ...addProducer },
+      { ...inRoom, ...addProducerFully }
+    ],
+    success: [producer]
+  },
+  "producer.close": { request: [{ ...inRoom, producerId: "p1" }] },
+  "consumer.add": {
+    request: [
+      { ...inRoom, ...addConsumer },
+      { ...inRoom, ...addConsumerFully }
+    ],
+    success: [consumer]
+  },
+  "consumer.close": { request: [{ ...inRoom, consumerId: "c1" }] },
+  "recording.start": { request: [{ recordingId: "rec", ...inRoom }], success: [startedRecording] },
+  "recording.stop": {
+    request: [{ recordingId: "rec" }, { recordingId: "rec", ...reason }],
+    success: [recordingInfo]
+  },
+  "recording.get": { request: [{ recordingId: "rec" }], success: anyRecording },
+  "recording.list": {
+    request: pages,
+    success: [{ recordings: [recordingInfo, computedRecording] }, { recordings: [], next: "rec" }]
+  },
+  "node.list": {
+    success: [{ nodes: [summary] }, after("0.1.0", { nodes: [{ ...summary, lastHeardMs: 1234.5 }] })]
+  },
+  "node.status": { request: [nodeId], success: [report, idleReport] },
+  "node.cordon": cordon,
+  "node.uncordon": cordon,
+  "node.drain": { request: [nodeId, { ...nodeId, ...cause, evacuate: true, deadlines }] },
+  "node.undrain": { request: [nodeId, { ...nodeId, ...cause }] }
+}
+
+export const deployer: ProtocolSamples = {
+  Status: { success: [{ state: "Draining", rollout: "r", to: "v2", replaced: 1, of: 3 }, { state: "Idle" }] }
+}
+
+/** By tag: an error is the same whichever message it answers. */
+export const errors: Readonly<Record<string, ReadonlyArray<{ readonly [field: string]: Plain }>>> = {
+  NoSuchActor: [{ kind: "room", id: "r1" }],
+  MailboxFull: [{ kind: "room", id: "r1", capacity: 1024 }],
+  NodeDraining: [nodeId],
+  NodeUnreachable: [{ target: "room/r1@inc", reason: "nobody listens there now" }],
+  StaleEpoch: [
+    { kind: "room", id: "r1", current: epoch },
+    { kind: "room", id: "r1" }
+  ],
+  MalformedMessage: [{ problem: "a request is a map" }],
+  UnsupportedMessage: [{ tag: "Explode" }],
+  AskTimeout: [{ tag: "Get", timeoutMs: 5000 }],
+  ActorCrashed: [{ kind: "room", id: "r1", reason: "boom" }],
+  UndrainRefused: [{ nodeId: "n1", reason: "it is Sealing" }],
+  NodeIsolated: [nodeId],
+  RegistryUnavailable: [{ reason: "not connected" }],
+  Conflict: [{ entity: "room", id: "r1", problem: "it has other options" }],
+  NotFound: [
+    { entity: "room", id: "r1" },
+    { entity: "room", id: "r1", problem: "its node 'n1' is dead" }
+  ],
+  Elsewhere: [{ nodeId: "n1", incarnation: "inc" }],
+  MediaRefused: [{ code: "MediaRejected", reason: "rtcpPort is missing" }],
+  MediaUnavailable: [{ code: "WorkerDied", reason: "the worker has died" }],
+  StorageUnavailable: [{ reason: "ENOSPC" }],
+  NoNodeAdmits: [{ nodes: [{ nodeId: "n1", life: "Draining", admission: "closed" }] }],
+  AnswerTooLarge: [{ bytes: 1_100_000, maxBytes: 1_048_576 }]
+}

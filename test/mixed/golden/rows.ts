@@ -1,0 +1,15 @@
+/** Everything golden. */
+import type { Build } from "./Build.ts"
+import { askErrorRows, envelopeRows } from "./envelopes.ts"
+import type { Row } from "./Golden.ts"
+import { errorRows, messageRows } from "./protocols.ts"
+import { recordRows } from "./records.ts"
+
+/** `current` is this build: what it knows has to have a golden. */
+export const allRows = (current: Build): ReadonlyArray<Row> => [
+  ...envelopeRows,
+  ...askErrorRows(current),
+  ...messageRows,
+  ...errorRows(current),
+  ...recordRows(current)
+]
