@@ -67,8 +67,11 @@ export const natsConfigured = (config: string, env?: Readonly<Record<string, str
 const page = readFileSync(join(import.meta.dirname, "../../docs/nats.md"), "utf8")
 
 /** A block of docs/nats.md: its users get passwords by its environment. */
-export const natsOfPage = Effect.fnUntraced(function* (name: "users" | "accounts") {
-  const config = new RegExp(`\`\`\`conf ${name}\n([^]*?)\`\`\``).exec(page)?.[1] ?? ""
+export const natsOfPage = Effect.fnUntraced(function* (
+  name: "users" | "accounts",
+  change: (config: string) => string = (same) => same
+) {
+  const config = change(new RegExp(`\`\`\`conf ${name}\n([^]*?)\`\`\``).exec(page)?.[1] ?? "")
   const users = [...config.matchAll(/user: (\w+)/g)].map(([, user = ""]) => user)
   const passwordOf = (user: string) => `secret-of-${user}`
   const address = yield* natsConfigured(

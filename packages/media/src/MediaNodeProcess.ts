@@ -23,6 +23,7 @@ import * as Stream from "effect/Stream"
 import { hostname } from "node:os"
 import * as path from "node:path"
 import { serveControl } from "./control/ControlServer.ts"
+import { discoverable } from "./discoverable.ts"
 import type { MediaEngineOptions } from "./engine/MediaEngine.ts"
 import { MediaEngine } from "./engine/MediaEngine.ts"
 import { mediaNode } from "./MediaNode.ts"
@@ -164,7 +165,8 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
       onFailure: () => state,
       onSuccess: (progress) => progress.state
     })
-    yield* serveControl
+    const tally = yield* serveControl
+    yield* discoverable(cluster, initial, () => state, tally)
     // It serves when others place rooms here: they know it by its lease, which follows the state.
     yield* leases.changes.pipe(
       Stream.filter((nodes) => nodes.some(({ inc, life }) => inc === incarnation && life !== "Starting")),

@@ -27,6 +27,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { commandMetrics } from "../MediaMetrics.ts"
+import { makeCommandTally } from "./commandTally.ts"
 import { Membership } from "../Membership.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
 import { AnswerTooLarge, ControlError, ControlProtocol } from "../protocol/Control.ts"
@@ -60,7 +61,10 @@ const isPlainMap = (value: unknown): value is object =>
 
 const isCommand = (text: string): text is Tag<ControlMessage> => Object.hasOwn(controlHandlers, text)
 
-/** Answers control commands until the scope closes. */
+/** Each command is given to one node of this group. */
+export const controlQueue = "control"
+
+/** Answers control commands until the scope closes; gives what it counts of them. */
 export const serveControl = Effect.gen(function* () {
   const system = yield* ActorSystem
   const transport = yield* Transport
@@ -68,7 +72,12 @@ export const serveControl = Effect.gen(function* () {
   const fibers = yield* FiberSet.make<void>()
   const run = yield* FiberSet.runtime(fibers)<ControlServices>()
   const prefix = system.subjects.control("")
-  const record = yield* commandMetrics
+  const measure = yield* commandMetrics
+  const tally = makeCommandTally()
+  const record: typeof measure = (command, outcome, seconds) => {
+    measure(command, outcome, seconds)
+    tally.record(command, outcome, seconds)
+  }
   let inWork = 0
 
   const handle = (frame: Frame): Effect.Effect<unknown, unknown, ControlServices> => {
@@ -149,8 +158,9 @@ export const serveControl = Effect.gen(function* () {
       inWork++
       run(answer(frame))
     },
-    { queue: "control" }
+    { queue: controlQueue }
   )
+  return tally
 })
 
 /** Errors of the protocol alone have names that are known beforehand. */

@@ -9,4 +9,5 @@ const readVersion = (): string => {
   return typeof version === "string" ? version : "unknown"
 }
 
-export const software = { name: `Ebb ${readVersion()}` }
+export const softwareVersion = readVersion()
+export const software = { name: `Ebb ${softwareVersion}` }
