@@ -109,8 +109,10 @@ export const make = Effect.fnUntraced(function* (
       value === undefined
         ? { _tag: "Removed", key, revision }
         : { _tag: "Put", entry: { key, value, revision } }
+    // A watch that begins later begins with it.
+    const watching = [...store.watches]
     const tell = () => {
-      for (const watch of store.watches) watch(change)
+      for (const watch of watching) if (store.watches.has(watch)) watch(change)
     }
     if (untold === undefined) tell()
     else untold.push(tell)
