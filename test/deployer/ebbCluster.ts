@@ -18,8 +18,13 @@ import { until } from "../support/until.ts"
 
 export const ebbProgram = join(import.meta.dirname, "../../packages/deployer/src/bin/ebb.ts")
 
-export const ebb = (...args: ReadonlyArray<string>) =>
-  startProgram(process.execPath, [ebbProgram, ...args], { env: { EBB_WORKERS: "1", EBB_STATE: undefined } })
+/** The command line of another build. */
+export const ebbOf =
+  (program: string) =>
+  (...args: ReadonlyArray<string>) =>
+    startProgram(process.execPath, [program, ...args], { env: { EBB_WORKERS: "1", EBB_STATE: undefined } })
+
+export const ebb = ebbOf(ebbProgram)
 
 type Line = Readonly<Record<string, unknown>>
 export const jsonOf = (line: string): Line => {
@@ -31,16 +36,20 @@ export const jsonOf = (line: string): Line => {
 }
 
 /** Runs a command to its end. */
-export const ran = (...args: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    const command = yield* ebb(...args)
-    const { code } = yield* command.exited
-    return {
-      code,
-      lines: command.lines,
-      last: jsonOf(command.lines.findLast((line) => line.startsWith("{")) ?? "")
-    }
-  }).pipe(Effect.scoped)
+export const ranBy =
+  (program: typeof ebb) =>
+  (...args: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const command = yield* program(...args)
+      const { code } = yield* command.exited
+      return {
+        code,
+        lines: command.lines,
+        last: jsonOf(command.lines.findLast((line) => line.startsWith("{")) ?? "")
+      }
+    }).pipe(Effect.scoped)
+
+export const ran = ranBy(ebb)
 
 /** The first line of that type, and of those fields. */
 export const saysJson = (command: Program, type: string, fields: Line = {}) =>
@@ -118,12 +127,14 @@ export const stateFolder = Effect.fnUntraced(function* (
 
 export const ebbCluster = Effect.fnUntraced(function* (
   nodes: number,
-  commands: Readonly<Record<string, ReadonlyArray<string>>> = {}
+  commands: Readonly<Record<string, ReadonlyArray<string>>> = {},
+  /** Who runs `up`, and with which version. */
+  { program = ebb, version = "v1" }: { readonly program?: typeof ebb; readonly version?: string } = {}
 ): Effect.fn.Return<EbbCluster, never, Scope.Scope> {
   const folder = yield* stateFolder({ v1: nodeCommand, v2: nodeCommand, ...commands })
   const state = ["--state", folder, "--json"]
   const upAgain = Effect.gen(function* () {
-    const up = yield* ebb("up", ...state, "--nodes", String(nodes), "--version", "v1")
+    const up = yield* program("up", ...state, "--nodes", String(nodes), "--version", version)
     yield* saysJson(up, "Ready", { nodes })
     return up
   })

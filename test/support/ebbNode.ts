@@ -10,6 +10,8 @@ export interface EbbNodeOptions extends ProgramOptions {
   /** `host:port`. */
   readonly nats: string
   readonly dataDir: string
+  /** Another build's. Default: this one's. */
+  readonly program?: string
   /** As on its command line: `["--release", "v2"]`. */
   readonly args?: ReadonlyArray<string>
 }
@@ -27,8 +29,15 @@ export const ebbRecordingsProgram = join(
 )
 
 /** One worker: a test's node has a room or two. */
-export const ebbNodeArgs = ({ args = [], cluster, dataDir, nats, nodeId }: EbbNodeOptions) => [
-  ebbNodeProgram,
+export const ebbNodeArgs = ({
+  args = [],
+  cluster,
+  dataDir,
+  nats,
+  nodeId,
+  program = ebbNodeProgram
+}: EbbNodeOptions) => [
+  program,
   `--node-id=${nodeId}`,
   `--cluster=${cluster}`,
   `--nats=${nats}`,
