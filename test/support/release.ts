@@ -34,9 +34,7 @@ export const unpackedRelease = (version: string) =>
     (folder): Release => {
       const path = (name: PackageName, file: string) => join(folder, "node_modules/@ebb", name, file)
       const load = <Module>(name: PackageName, module: string) =>
-        Effect.promise(
-          () => import(pathToFileURL(path(name, `dist/${module}.js`)).href) as Promise<Module>
-        )
+        Effect.promise(() => import(pathToFileURL(path(name, `dist/${module}.js`)).href) as Promise<Module>)
       return { version, folder, path, load }
     }
   )
