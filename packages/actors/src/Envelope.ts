@@ -34,6 +34,16 @@ const decoder = new Decoder({
 /** Encodes plain data; the bytes are the caller's. Throws on what MessagePack cannot say (a function, a bigint). */
 export const pack = (value: unknown): Uint8Array<ArrayBuffer> => encoder.encode(value)
 
+/**
+ * The same for what is sent and gone, into memory that Node shares among small buffers: a third less of what an ask costs to encode. Nobody
+ * may hand on its `buffer`, nor keep it for long.
+ */
+const packFrame = (value: unknown): Uint8Array => {
+  const { buffer, byteOffset, length } = Buffer.from(encoder.encodeSharedRef(value))
+  // No `Buffer`: bytes in a message of a process's own bus would be one, too.
+  return new Uint8Array(buffer, byteOffset, length)
+}
+
 /** Decodes bytes from anywhere: never throws, whatever they are, and allocates no more than they are worth. */
 export const unpack = (bytes: Uint8Array): Exit.Exit<unknown, MalformedMessage> => {
   const flaw = flawOf(bytes)
@@ -85,7 +95,7 @@ export const encodeRequest = ({
   tag,
   trace
 }: Request): Uint8Array =>
-  pack({
+  packFrame({
     m: tag,
     p: payload,
     d: remainingMs,
@@ -97,7 +107,7 @@ export const encodeRequest = ({
   })
 
 export const encodeFollowUp = ({ credit, from, id, remainingMs }: FollowUp): Uint8Array =>
-  pack({ f: from, i: id, d: remainingMs, ...(credit === undefined ? { x: true } : { c: credit }) })
+  packFrame({ f: from, i: id, d: remainingMs, ...(credit === undefined ? { x: true } : { c: credit }) })
 
 export const decodeRequest = (bytes: Uint8Array): Exit.Exit<Request | FollowUp, MalformedMessage> => {
   const map = unpack(bytes)
@@ -153,16 +163,16 @@ export const encodeReply = (reply: Reply): Uint8Array => {
   switch (reply._tag) {
     case "Batch": {
       const { end, items } = reply
-      if (end?._tag === "Failure") return pack({ b: items, f: end.error })
-      if (end?._tag === "Refused") return pack({ b: items, a: encodeAskError(end.error) })
-      return pack(end === undefined ? { b: items, n: true } : { b: items })
+      if (end?._tag === "Failure") return packFrame({ b: items, f: end.error })
+      if (end?._tag === "Refused") return packFrame({ b: items, a: encodeAskError(end.error) })
+      return packFrame(end === undefined ? { b: items, n: true } : { b: items })
     }
     case "Success":
-      return pack({ s: reply.value ?? null })
+      return packFrame({ s: reply.value ?? null })
     case "Failure":
-      return pack({ f: reply.error })
+      return packFrame({ f: reply.error })
     case "Refused":
-      return pack({ a: encodeAskError(reply.error) })
+      return packFrame({ a: encodeAskError(reply.error) })
   }
 }
 
