@@ -46,6 +46,8 @@ export interface TestRegistryOptions {
     readonly key: string
     readonly value: Uint8Array | undefined
     readonly revision: number
+    /** When it was sent, in milliseconds of the clock. */
+    readonly sentMs: number
   }) => void
 }
 
@@ -172,10 +174,13 @@ export const make = Effect.fnUntraced(function* (
 
   const bucketOf = (process: string, name: string, ttlMs: number): Bucket => {
     const put = (key: string, value: Uint8Array | undefined, expected: number) =>
-      callToWrite(process, key, () => {
-        const revision = write(storeOf(name), key, value, expected, ttlMs)
-        if (revision !== undefined) onWrite?.({ process, bucket: name, key, value, revision })
-        return revision
+      Effect.suspend(() => {
+        const sentMs = clock.currentTimeMillisUnsafe()
+        return callToWrite(process, key, () => {
+          const revision = write(storeOf(name), key, value, expected, ttlMs)
+          if (revision !== undefined) onWrite?.({ process, bucket: name, key, value, revision, sentMs })
+          return revision
+        })
       })
     return {
       get: (key) =>

@@ -45,8 +45,8 @@ export interface Process {
   /** undefined while it starts. */
   serving: Serving | undefined
   state: "alive" | "stopping" | "gone"
-  /** When it was last disconnected, paused for long, or without a registry that answers: nobody is dead to it for a while after. */
-  awayMs: number
+  /** When it was disconnected, paused for long, or without a registry that answers: nobody is dead to it for a while after. */
+  readonly awayMs: Array<number>
   /** When its lease was last seen to be fresh. */
   freshMs: number
   /** Runs in the process, and ends with it. */
@@ -117,7 +117,7 @@ export class Cluster {
       scope: Scope.makeUnsafe(),
       serving: undefined,
       state: "alive",
-      awayMs: this.time.nowMs,
+      awayMs: [this.time.nowMs],
       freshMs: Number.NEGATIVE_INFINITY,
       running,
       run: (effect) => {
@@ -180,12 +180,13 @@ export class Cluster {
   }
 
   away(process: Process): void {
-    process.awayMs = this.time.nowMs
+    process.awayMs.push(this.time.nowMs)
   }
 
-  /** For how long a process has seen all that could be seen. */
-  attentiveMs(process: Process): number {
-    return this.bus.isOnline(process.label) ? this.time.nowMs - process.awayMs : 0
+  /** For how long, at that moment, a process had seen all that could be seen. */
+  attentiveMs(process: Process, atMs = this.time.nowMs): number {
+    const lastAwayMs = process.awayMs.findLast((ms) => ms <= atMs) ?? atMs
+    return atMs < this.time.nowMs || this.bus.isOnline(process.label) ? atMs - lastAwayMs : 0
   }
 
   lostStore(): void {
@@ -250,6 +251,7 @@ export class Cluster {
     key,
     process: label,
     revision,
+    sentMs,
     value
   }: Parameters<NonNullable<TestRegistry.TestRegistryOptions["onWrite"]>>[0]) {
     if (bucket === "leases") {
@@ -266,22 +268,24 @@ export class Cluster {
     this.model.note(`${key} ${entry === undefined ? "removed" : `is ${label}'s, revision ${revision}`}`)
     const mine = writer?.serving?.system.incarnation
     if (before !== undefined && mine !== undefined && before.incarnation !== mine) {
-      this.#took(key, writer, before.incarnation)
+      this.#took(key, writer, before.incarnation, sentMs)
     }
     if (entry === undefined) this.owners.delete(key)
     else this.owners.set(key, { incarnation: entry.inc, revision })
   }
 
-  /** `taker` replaced, or removed, what `owner` had. */
-  #took(key: string, taker: Process | undefined, owner: Incarnation): void {
+  /** `taker` replaced, or removed, what `owner` had, by a write that it sent at that time. */
+  #took(key: string, taker: Process | undefined, owner: Incarnation, sentMs: number): void {
     this.model.count("taken over")
     const by = `${taker?.label} took ${key} from ${owner}`
     if (this.#ended.has(owner)) return
-    const alive = this.processes.find(({ serving }) => serving?.system.incarnation === owner)
-    if (alive !== undefined && this.isFresh(alive)) {
-      return this.model.broken("fencing: dead owner", `${by}, whose lease is fresh`)
+    const believer = this.model.lives.find(
+      (life) => life.incarnation === owner && `${life.kind}.${life.id}` === key && this.believes(life)
+    )
+    if (believer !== undefined) {
+      return this.model.broken("fencing: dead owner", `${by}, and ${believer.label} believes to have it`)
     }
-    const attentiveMs = taker === undefined ? 0 : this.attentiveMs(taker)
+    const attentiveMs = taker === undefined ? 0 : this.attentiveMs(taker, sentMs)
     if (attentiveMs < deathMs) {
       this.model.broken("fencing: dead owner", `${by}, and had been attentive for ${attentiveMs} ms`)
     }
