@@ -18,6 +18,9 @@ export interface Stores {
   readonly mend: Effect.Effect<void>
   /** While it is cut. */
   readonly loseStore: Effect.Effect<void>
+  /** As SIGSTOP and SIGCONT of the server. */
+  readonly hang: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -207,6 +210,21 @@ export const registryContract = (name: string, makeStores: Effect.Effect<Stores,
         }
         yield* stores.mend
         expect(yield* available(bucket.update("k", bytes("2"), revision))).toBeGreaterThan(revision)
+      }))
+
+    test("while it hangs a call fails in time, and what it would have written is written when it goes on", (stores) =>
+      Effect.gen(function* () {
+        const [here, there] = [yield* open(stores), yield* open(stores, "there")]
+        yield* here.create("a", bytes("1"))
+        yield* Effect.acquireRelease(stores.hang, () => stores.resume)
+        const calls = [Effect.flip(here.get("a")), Effect.flip(here.create("b", bytes("2")))]
+        const errors = yield* Effect.timeout(Effect.all(calls, { concurrency: "unbounded" }), "4 seconds")
+        expect(errors.map(({ _tag }) => _tag)).toEqual(["RegistryUnavailable", "RegistryUnavailable"])
+        yield* stores.resume
+        const written = yield* available(there.get("b")).pipe(
+          Effect.repeat({ until: (entry) => entry !== undefined, schedule: Schedule.spaced(10) })
+        )
+        expect(text(written?.value)).toBe("2")
       }))
 
     test("with its store lost, a bucket is there again, empty, with revisions from 1", (stores) =>

@@ -47,7 +47,9 @@ registryContract(
         }),
       cut: Effect.suspend(() => Effect.forEach(names, bus.disconnect, { discard: true })),
       mend: Effect.suspend(() => Effect.forEach(names, bus.reconnect, { discard: true })),
-      loseStore: registry.loseStore
+      loseStore: registry.loseStore,
+      hang: registry.hang,
+      resume: registry.resume
     }
   })
 )

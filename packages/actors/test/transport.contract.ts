@@ -15,6 +15,8 @@ export interface Network {
   /** Takes the network from every process, and gives it back. */
   readonly cut: Effect.Effect<void>
   readonly mend: Effect.Effect<void>
+  /** Stops a process for over a second, other processes perhaps with it, while what is sent to it arrives. */
+  readonly pausedWhile: <E>(name: string, send: Effect.Effect<void, E>) => Effect.Effect<void, E>
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -80,6 +82,32 @@ export const transportContract = (name: string, makeNetwork: Effect.Effect<Netwo
         )
         expect(seen.every((frame) => frame.respond === undefined)).toBe(true)
         expect(seen.some((frame) => frame.stale)).toBe(false)
+      }))
+
+    test("what comes while its process is paused is stale, in order; what is sent after is not", (network) =>
+      Effect.gen(function* () {
+        const [here, there] = [yield* network.connect("here"), yield* network.connect("there")]
+        const heard = yield* Queue.unbounded<string>()
+        yield* there.subscribe("s", (frame) => {
+          Queue.offerUnsafe(heard, `${frame.stale ? "stale" : "fresh"} ${text(frame.data)}`)
+          frame.respond?.(frame.data)
+        })
+        const send = (word: string) => here.publish("s", bytes(word))
+        yield* send("before")
+        expect(yield* Queue.take(heard)).toBe("fresh before")
+        for (const round of [1, 2]) {
+          yield* network.pausedWhile("there", Effect.forEach(["a", "b", "c"], send, { discard: true }))
+          expect(yield* Effect.replicateEffect(Queue.take(heard), 3)).toEqual([
+            "stale a",
+            "stale b",
+            "stale c"
+          ])
+          // Soon, and from then on, all is fresh.
+          const again = Effect.andThen(send(`again ${round}`), Queue.take(heard))
+          yield* Effect.repeat(again, { until: (word) => word === `fresh again ${round}` })
+          expect(text(yield* here.request("s", bytes("after"), soon))).toBe("after")
+          expect(yield* Queue.take(heard)).toBe("fresh after")
+        }
       }))
 
     test("a subject with * matches one token, one with > all that follow", (network) =>

@@ -13,7 +13,12 @@ transportContract(
         return bus.connect(name)
       },
       cut: Effect.suspend(() => Effect.forEach(names, bus.disconnect, { discard: true })),
-      mend: Effect.suspend(() => Effect.forEach(names, bus.reconnect, { discard: true }))
+      mend: Effect.suspend(() => Effect.forEach(names, bus.reconnect, { discard: true })),
+      pausedWhile: (name, send) =>
+        Effect.andThen(bus.pause(name), send).pipe(
+          Effect.andThen(Effect.sleep(1_200)),
+          Effect.andThen(bus.resume(name))
+        )
     }
   })
 )

@@ -20,7 +20,9 @@ registryContract(
         ).pipe(Effect.map(Context.get(Registry)), Effect.orDie),
       cut: server.kill,
       mend: server.start,
-      loseStore: server.loseStore
+      loseStore: server.loseStore,
+      hang: server.pause,
+      resume: server.resume
     }
   })
 )
