@@ -197,11 +197,25 @@ export class Cluster {
 
   /** Once all are stopped. */
   lookForLeftovers(): void {
+    const stranger = now(this.run(this.bus.connect("stranger")))
     for (const { label, serving, state, time } of this.processes) {
       if (state !== "gone") this.model.broken("end: nothing left", `${label} does not end`)
       const wasKilled = serving === undefined
       if (!wasKilled && time.sleepers() > 0) {
         this.model.broken("end: nothing left", `${time.sleepers()} timers of ${label}`)
+      }
+      if (serving === undefined) continue
+      const { incarnation, subjects } = serving.system
+      for (const subject of [
+        subjects.system(incarnation),
+        subjects.actor({ kind: "k", id: "i", incarnation })
+      ]) {
+        const asked = this.run(
+          Effect.flip(stranger.request(subject, new Uint8Array(1), { timeoutMs: 1_000 }))
+        )
+        const exit = asked.pollUnsafe()
+        const isDeaf = exit !== undefined && Exit.isSuccess(exit) && exit.value.reason === "NoListener"
+        if (!isDeaf) this.model.broken("end: nothing left", `${label} listens to ${subject}`)
       }
     }
     const left = this.model.lives.find(({ released }) => !released)
