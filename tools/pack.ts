@@ -1,7 +1,7 @@
 // Builds the packages afresh and packs each, as it would be published, to test/releases/<version>: later versions are run
-// against these. Checks what a user of the tarballs would stumble on: entry points, types, what is missing from the files.
+// against these, so what is there is not packed again unless `--again` says that nobody has it yet. Checks what a user of the tarballs would stumble on: entry points, types, what is missing from the files.
 import { execFileSync } from "node:child_process"
-import { mkdirSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import path from "node:path"
 import process from "node:process"
 import { root, toolEnv } from "./check.ts"
@@ -15,6 +15,12 @@ const target = path.join(root, "test", "releases", version)
 const run = (folder: string, program: string, ...args: ReadonlyArray<string>) =>
   execFileSync(program, args, { cwd: folder, env: toolEnv(), stdio: ["ignore", "ignore", "inherit"] })
 
+if (existsSync(target) && !process.argv.includes("--again")) {
+  process.stderr.write(
+    `${version} is packed, and later versions are tested against it: raise the version in package.json and packages/*, or say --again\n`
+  )
+  process.exit(1)
+}
 rmSync(target, { recursive: true, force: true })
 mkdirSync(target, { recursive: true })
 for (const name of names) rmSync(path.join(root, "packages", name, "dist"), { recursive: true, force: true })

@@ -139,7 +139,10 @@ describe("nothing is without a golden", () => {
 describe.each([current, ...builds])("release $release", (build) => {
   const version = build.release
   /** Of what it does not know, nothing is asked but that it says so. */
-  const isNew = ({ after }: Row) => version !== undefined && after !== undefined && version <= after
+  const isNew = ({ after }: Row) =>
+    version !== undefined &&
+    after !== undefined &&
+    version.localeCompare(after, undefined, { numeric: true }) <= 0
 
   it.live("writes the golden bytes", () =>
     Effect.gen(function* () {

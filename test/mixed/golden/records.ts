@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Build } from "./Build.ts"
-import { after, type Plain, type Row, rowsOf, type Sample } from "./Golden.ts"
+import { after, isLater, type Later, type Plain, type Row, rowsOf, type Sample } from "./Golden.ts"
 import { packed, unpacked } from "./packed.ts"
 
 type Fields = { readonly [field: string]: Plain }
@@ -37,7 +37,7 @@ const failure = {
   recordings: []
 }
 /** By tag: the events of a rollout. */
-export const rolloutEvents: Readonly<Record<string, ReadonlyArray<Fields>>> = {
+export const rolloutEvents: Readonly<Record<string, ReadonlyArray<Fields | Later>>> = {
   RolloutStarted: [{ rollout: "r", to: "v2", old: [{ instance: "n1", version: "v1", cordoned: false }] }],
   DeployerAttached: [{}],
   NodesCordoned: [{}],
@@ -52,7 +52,11 @@ export const rolloutEvents: Readonly<Record<string, ReadonlyArray<Fields>>> = {
   ],
   RecordingsRecovered: [{ step: 0, computed: ["rec"], empty: [], failed: ["rec2"] }],
   StepFinished: [{ step: 0, instance: "n1", replacedBy: "r-1", recordings: ["rec"] }],
-  RolloutFailed: [{ failure }, { failure: { ...failure, reason: "RecordingsLeft", recordings: ["rec"] } }],
+  RolloutFailed: [
+    { failure },
+    { failure: { ...failure, reason: "RecordingsLeft", recordings: ["rec"] } },
+    after("0.1.0", { failure: { ...failure, reason: "ProtocolGap" } })
+  ],
   RolloutStopped: [{}],
   RolloutResumed: [{}],
   RolloutCompleted: [{ replaced: 3 }]
@@ -362,17 +366,20 @@ export const recordRows = (current: Build): ReadonlyArray<Row> => [
   ...Object.entries(rolloutEvents).flatMap(([tag, samples]) =>
     record(
       `rollout: ${tag}`,
-      samples.map((fields): Plain => ({
-        v: 1,
-        by: "inc",
-        nonce: "nonce",
-        at,
-        event: { _tag: tag, ...fields }
-      })),
+      samples.map((sample): Sample => {
+        const logged = (fields: Plain): Plain => ({
+          v: 1,
+          by: "inc",
+          nonce: "nonce",
+          at,
+          event: { _tag: tag, ...(fields as Fields) }
+        })
+        return isLater(sample) ? after(sample.after, logged(sample.value)) : logged(sample)
+      }),
       ({ rolloutEvent }, plain) => rolloutEvent.encodeRecord(plain),
       ({ rolloutEvent }, bytes) => Effect.fromOption(Option.fromUndefinedOr(rolloutEvent.decodeRecord(bytes)))
-      // What a later version forced nobody can guess: such a log is refused.
-    ).map((row) => ({ ...row, isClosed: tag === "ForceIntended" }))
+      // What a later version forced nobody can guess: such a log is refused. 0.1.0 refused reasons, too.
+    ).map((row) => ({ ...row, isClosed: tag === "ForceIntended", isNewKind: row.after === "0.1.0" }))
   ),
   ...indexRows,
   ...file("manifest.json", [manifest], ({ manifest: { readManifest, writeManifest } }) => ({
