@@ -121,9 +121,10 @@ describe("the bus in memory", () => {
     Effect.gen(function* () {
       const { bus, here, there } = yield* twoProcesses()
       const heard: Array<string> = []
+      const run = Effect.runForkWith(yield* Effect.context())
       yield* there.subscribe("t", (frame) => {
         heard.push(text(frame.data))
-        if (heard.length === 1) Effect.runFork(here.publish("t", bytes("because of the first")))
+        if (heard.length === 1) run(here.publish("t", bytes("because of the first")))
       })
       yield* bus.pause("there")
       for (const word of ["first", "second"]) yield* here.publish("t", bytes(word))
