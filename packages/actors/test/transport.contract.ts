@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { subjects } from "../src/Address.ts"
 import type { Frame, Transport } from "../src/Transport.ts"
 import { quietly } from "./quietly.ts"
 
@@ -22,6 +23,10 @@ export interface Network {
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (data: Uint8Array) => new TextDecoder().decode(data)
 const soon = { timeoutMs: 2_000 }
+
+const cluster = subjects("c")
+const actor = (id: string) => cluster.actor({ kind: "k", id, incarnation: "there" })
+const atOnce = { concurrency: "unbounded" } as const
 
 export const transportContract = (name: string, makeNetwork: Effect.Effect<Network, never, Scope.Scope>) => {
   const test = (sentence: string, body: (network: Network) => Effect.Effect<void, unknown, Scope.Scope>) =>
@@ -108,6 +113,74 @@ export const transportContract = (name: string, makeNetwork: Effect.Effect<Netwo
           expect(text(yield* here.request("s", bytes("after"), soon))).toBe("after")
           expect(yield* Queue.take(heard)).toBe("fresh after")
         }
+      }))
+
+    test("requests and publishes of one turn to actors of a process arrive in order, large ones among them", (network) =>
+      Effect.gen(function* () {
+        const [here, there] = [yield* network.connect("here"), yield* network.connect("there")]
+        const frames = yield* Queue.unbounded<Frame>()
+        yield* there.subscribe(cluster.actorsOf("there"), (frame) => {
+          Queue.offerUnsafe(frames, frame)
+          frame.respond?.(frame.data.subarray(0, 3))
+        })
+        const sent = Array.from({ length: 60 }, (_, n) => ({ id: `a${n % 7}`, name: String(100 + n), n }))
+        for (let turn = 0; turn < 5; turn++) {
+          const answers = yield* Effect.forEach(
+            sent,
+            ({ id, n, name }) => {
+              const data =
+                n % 10 === 4 ? new Uint8Array([...bytes(name), ...new Uint8Array(50_000)]) : bytes(name)
+              return n % 3 === 0
+                ? Effect.as(here.publish(actor(id), data), name)
+                : Effect.map(here.request(actor(id), data, soon), text)
+            },
+            atOnce
+          )
+          expect(answers).toEqual(sent.map(({ name }) => name))
+          const seen = yield* Effect.replicateEffect(Queue.take(frames), sent.length)
+          expect(seen.map(({ data, subject }) => [subject, text(data.subarray(0, 3))])).toEqual(
+            sent.map(({ id, name }) => [actor(id), name])
+          )
+          expect(seen.map(({ respond }) => respond === undefined)).toEqual(sent.map(({ n }) => n % 3 === 0))
+        }
+      }))
+
+    test("requests of one turn are answered each by itself: late, with nothing, never, or not at all", (network) =>
+      Effect.gen(function* () {
+        const [here, there] = [yield* network.connect("here"), yield* network.connect("there")]
+        const late = yield* Deferred.make<Frame>()
+        const scope = yield* Scope.make()
+        yield* there
+          .subscribe(cluster.actorsOf("there"), (frame) => {
+            if (frame.subject === actor("throws")) throw new Error("a listener's defect")
+            if (frame.subject === actor("late")) Deferred.doneUnsafe(late, Effect.succeed(frame))
+            else if (frame.subject !== actor("never")) frame.respond?.(frame.data)
+          })
+          .pipe(Scope.provide(scope))
+        const ask = (id: string, data: string, timeoutMs = 2_000) =>
+          here.request(actor(id), bytes(data), { timeoutMs }).pipe(
+            Effect.map(text),
+            Effect.catch(({ reason }) => Effect.succeed(reason))
+          )
+        for (let turn = 0; turn < 3; turn++) {
+          const answers = yield* Effect.all(
+            [ask("never", "", 50), ask("a", "1"), ask("throws", "", 50), ask("a", ""), ask("b", "2")],
+            atOnce
+          )
+          expect(answers).toEqual(["Timeout", "1", "Timeout", "", "2"])
+        }
+        const answerLate = Effect.map(Deferred.await(late), (frame) => frame.respond?.(bytes("at last")))
+        const [first, second] = yield* Effect.all(
+          [ask("late", ""), Effect.andThen(ask("a", "3"), Effect.as(answerLate, "3"))],
+          atOnce
+        )
+        expect([first, second]).toEqual(["at last", "3"])
+        yield* Scope.close(scope, Exit.void)
+        const gone = Effect.all([ask("a", "", 60_000), ask("b", "", 60_000)], atOnce)
+        expect(yield* Effect.repeat(gone, { until: ([one]) => one !== "" })).toEqual([
+          "NoListener",
+          "NoListener"
+        ])
       }))
 
     test("a subject with * matches one token, one with > all that follow", (network) =>
@@ -205,6 +278,11 @@ export const transportContract = (name: string, makeNetwork: Effect.Effect<Netwo
         expect((yield* Effect.flip(here.publish("still", bytes("")))).reason).toBe("Disconnected")
         const error = yield* Effect.flip(here.request("still", bytes(""), { timeoutMs: 60_000 }))
         expect(error.reason).toBe("Disconnected")
+        for (const send of [here.publish(actor("a"), bytes("")), here.request(actor("a"), bytes(""), soon)]) {
+          expect((yield* Effect.flip<unknown, { readonly reason: string }, never>(send)).reason).toBe(
+            "Disconnected"
+          )
+        }
         // Made while there is no network, it works as soon as there is one.
         yield* here.subscribe("new", (frame) => frame.respond?.(bytes("new")))
 
