@@ -66,13 +66,13 @@ const permissions = (cluster: string): Record<NatsRole, Permissions> => {
     deployer: {
       publish: {
         allow: [
-          ...["ctl", "sys", "a", "rollout"].map((role) => `${root}.${role}.>`),
+          ...["ctl", "sys", "a", "b", "rollout"].map((role) => `${root}.${role}.>`),
           discovery,
           ...jetStream,
           ...peers
         ]
       },
-      subscribe: { allow: [`${root}.a.>`, `${root}.sys.>`, inbox("deployer")] },
+      subscribe: { allow: [...["sys", "a", "b"].map((role) => `${root}.${role}.>`), inbox("deployer")] },
       allow_responses: true
     },
     operator: client("operator", `${root}.ctl.>`, discovery),
