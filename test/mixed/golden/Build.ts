@@ -11,7 +11,8 @@ export interface Build {
   readonly release: string | undefined
   readonly actors: typeof import("@ebb/actors")
   readonly envelope: typeof import("../../../packages/actors/src/Envelope.ts")
-  readonly actorError: typeof import("../../../packages/actors/src/ActorError.ts")
+  /** Absent in 0.1.0. */
+  readonly sharedFrames: typeof import("../../../packages/actors/src/nats/sharedFrames.ts") | undefined
   readonly lease: typeof import("../../../packages/actors/src/NodeLease.ts")
   readonly directoryEntry: typeof import("../../../packages/actors/src/DirectoryEntry.ts")
   readonly registryId: typeof import("../../../packages/actors/src/internal/registryId.ts")
@@ -32,7 +33,7 @@ export interface Build {
 const modules = {
   actors: ["actors", "index"],
   envelope: ["actors", "Envelope"],
-  actorError: ["actors", "ActorError"],
+  sharedFrames: ["actors", "nats/sharedFrames"],
   lease: ["actors", "NodeLease"],
   directoryEntry: ["actors", "DirectoryEntry"],
   registryId: ["actors", "internal/registryId"],

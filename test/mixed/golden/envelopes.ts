@@ -1,6 +1,7 @@
 /** Frames between processes: requests, words about them, replies, and every error of the runtime in one. */
 import * as Effect from "effect/Effect"
 import * as current from "../../../packages/actors/src/Envelope.ts"
+import * as sharedFrames from "../../../packages/actors/src/nats/sharedFrames.ts"
 import type { FollowUp, Reply, Request } from "../../../packages/actors/src/Envelope.ts"
 import type { Build } from "./Build.ts"
 import type { Plain, Row } from "./Golden.ts"
@@ -68,6 +69,35 @@ export const envelopeRows: ReadonlyArray<Row> = [
   ...frames(laterWords, (of, value: FollowUp) => of.encodeFollowUp(value), "decodeRequest", newKind),
   ...frames(replies, (of, value: Reply) => of.encodeReply(value), "decodeReply"),
   ...frames(laterReplies, (of, value: Reply) => of.encodeReply(value), "decodeReply", newKind)
+]
+
+/** Several messages or answers in one frame. No map is in them: their list says how many there are. */
+const shared = (name: string, write: (of: NonNullable<Build["sharedFrames"]>) => Uint8Array): Row => {
+  const encode = ({ sharedFrames }: Build) => Effect.sync(() => sharedFrames && write(sharedFrames))
+  return {
+    fixture: "envelope",
+    name,
+    plain: null,
+    ...newKind,
+    encode,
+    decode: ({ sharedFrames }, bytes) =>
+      Effect.sync(() => sharedFrames?.[name.includes("answers") ? "decodeAnswers" : "decodeMessages"](bytes)),
+    write: () => write(sharedFrames)
+  }
+}
+
+const messages = [
+  { target: "room.r1", wantsAnswer: true, data: Uint8Array.of(0x80) },
+  { target: "room.r2", wantsAnswer: false, data: Uint8Array.of(0x81, 0xa1) }
+]
+const answers = [
+  { at: 1, data: Uint8Array.of(0xc0) },
+  { at: 300, data: Uint8Array.of(0x80) }
+]
+export const sharedRows: ReadonlyArray<Row> = [
+  shared("shared messages", (of) => of.encodeMessages(messages)),
+  shared("whether shared messages are taken", (of) => of.encodeMessages([])),
+  shared("shared answers", (of) => of.encodeAnswers(answers))
 ]
 
 /** The errors of the runtime, which are no contract's. */
