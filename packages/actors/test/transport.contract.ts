@@ -252,6 +252,9 @@ export const transportContract = (name: string, makeNetwork: Effect.Effect<Netwo
           "TooLarge"
         )
         expect((yield* Effect.flip(here.publish("big", new Uint8Array(size + 1)))).reason).toBe("TooLarge")
+        expect((yield* Effect.flip(here.publish(actor("a"), new Uint8Array(size + 1)))).reason).toBe(
+          "TooLarge"
+        )
         // An answer too large is dropped, and breaks nothing.
         yield* there.subscribe("bigger", (frame) => frame.respond?.(new Uint8Array(size + 1)))
         expect((yield* Effect.flip(here.request("bigger", bytes(""), { timeoutMs: 50 }))).reason).toBe(

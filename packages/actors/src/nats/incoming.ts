@@ -12,7 +12,6 @@ import {
   encodeAnswers,
   encodeMessages,
   formatActorSubject,
-  isSmall,
   makeTurn,
   type SharedAnswer,
   sharedLimit,
@@ -46,12 +45,11 @@ export const makeIncoming = (
       report(Effect.logWarning(`an answer to ${to} (${data.length} bytes) was dropped`, cause))
     }
   }
-  const answerOne = (to: string, { at, data }: SharedAnswer) => answer(`${to}.${at}`, data)
   const answers = makeTurn<SharedAnswer>(
     () => sharedLimit(client),
     (to, all) => {
       const [one] = all
-      if (one !== undefined && all.length === 1) answerOne(to, one)
+      if (one !== undefined && all.length === 1) answer(`${to}.${one.at}`, one.data)
       else answer(to, encodeAnswers(all))
     }
   )
@@ -73,15 +71,11 @@ export const makeIncoming = (
     const to = inboxOf(message)
     if (messages.length === 0 && to !== undefined) return answer(to, encodeMessages([]))
     for (const [at, { data, target, wantsAnswer }] of messages.entries()) {
-      const respond = (to: string) => (data: Uint8Array) => {
-        if (isSmall(client, data)) answers.add(to, { at, data })
-        else answerOne(to, { at, data })
-      }
       deliver({
         subject: formatActorSubject({ ...listened, target }),
         data,
         stale: isStale(),
-        respond: wantsAnswer && to !== undefined ? respond(to) : undefined
+        respond: wantsAnswer && to !== undefined ? (data) => answers.add(to, { at, data }) : undefined
       })
     }
   }

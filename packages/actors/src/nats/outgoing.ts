@@ -17,7 +17,6 @@ import {
   decodeAnswers,
   encodeMessages,
   makeTurn,
-  isSmall,
   type SharedMessage,
   sharedLimit,
   sharedSubject
@@ -201,9 +200,9 @@ export const makeOutgoing = Effect.fnUntraced(function* (
     Effect.forkScoped
   )
 
-  /** False when it has to go alone: then all before it is sent. */
+  /** False when it has to go alone: then all before it is sent. What is large would be copied once more, for nothing. */
   const addToTurn = (subject: string, data: Uint8Array, asked: Asked | undefined): boolean => {
-    const to = isSmall(client, data) ? actorSubject(subject) : undefined
+    const to = data.length < sharedLimit(client) / 2 ? actorSubject(subject) : undefined
     if (to === undefined) {
       turn.flush()
       return false

@@ -107,9 +107,6 @@ const besideBytes = 16
 export const sharedLimit = (client: Client): number =>
   Math.min(maxSharedBytes, (client.info?.max_payload ?? maxSharedBytes) / 2)
 
-/** Large frames gain nothing by being shared, and would be copied once more. */
-export const isSmall = (client: Client, data: Uint8Array): boolean => data.length < sharedLimit(client) / 2
-
 /** What is sent in one turn, by where it goes. */
 export interface Turn<A> {
   /** To be sent when the turn ends, before any input is read. In order for each `to`. */

@@ -61,7 +61,7 @@ const stage = Effect.gen(function* () {
     there: there.transport,
     client: guard.client,
     hereClient: here.client,
-    watching,
+    unwatch: Effect.promise(() => watching.drain()),
     watch,
     /** Since it was asked before. */
     seen,
@@ -154,7 +154,7 @@ it.live(
   "a process of a version before gets each frame alone and in order, and is asked once in ten seconds",
   () =>
     Effect.gen(function* () {
-      const { client, hereClient, seen } = yield* stage
+      const { client, hereClient, seen, unwatch, watch } = yield* stage
       let nowMs = 0
       const outgoing = yield* makeOutgoing(hereClient, {
         inboxPrefix: "_INBOX_here",
@@ -176,6 +176,12 @@ it.live(
         inOneTurn
       )
       const alone = ["a", "b", "c", "d"].map((id) => to(id, "old"))
+      // Who watches is a listener, too: without one the question finds nobody.
+      yield* unwatch
+      yield* round
+      yield* round
+      yield* watch
+      nowMs = 20_000
       for (const [afterMs, expected] of [
         [0, [shared("old"), ...alone]],
         [1, alone],
@@ -210,10 +216,10 @@ it.live(
   "of a shared frame that finds nobody each ask fails at once with NoListener; afterwards all go alone",
   () =>
     Effect.gen(function* () {
-      const { here, hereClient, subjectsSeen, there, watch, watching } = yield* stage
+      const { here, hereClient, subjectsSeen, there, unwatch, watch } = yield* stage
       yield* Effect.scoped(Effect.andThen(echo(there), acquaint(here, hereClient)))
       // Who watches is a listener, too.
-      watching.unsubscribe()
+      yield* unwatch
       const errors = yield* Effect.forEach(
         ["a", "b"],
         (id) => Effect.flip(here.request(to(id), bytes(""), { timeoutMs: 60_000 })),
