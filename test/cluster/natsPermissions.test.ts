@@ -194,6 +194,7 @@ for (const { isolated, name, nats } of configurations) {
           const before = yield* lastOf("$KV.ebb_live_leases.a")
           for (const subject of [
             `${root}.a.node.a.${incarnation}`,
+            `${root}.b.${incarnation}`,
             `${root}.rollout.r1`,
             "$KV.ebb_live_leases.a",
             "$KV.ebb_live_directory.room.stolen",
@@ -221,6 +222,32 @@ for (const { isolated, name, nats } of configurations) {
           expect((yield* drain(logins.deployer))._tag).toBe("Success")
           expect((yield* node.exited).code).toBe(0)
         })
+    )
+
+    it.live("takes shared frames from the deployer and other nodes, and from no other client", () =>
+      Effect.gen(function* () {
+        const { address, logins } = yield* nats
+        const { between, guard, node } = yield* stage({ address, logins })
+        const subject = `${root}.b.${node.incarnation}`
+        const mayShare = Effect.fnUntraced(function* (login: Login) {
+          const { connection } = yield* clientOf(address, login)
+          // No message: whether they are taken.
+          return yield* Effect.promise(() =>
+            connection.request(subject, encode([]), { timeout: 1_000 }).then(
+              ({ data }) => decode(data),
+              () => "refused"
+            )
+          )
+        })
+        const { backend, deployer, observer, operator, other } = logins
+        for (const login of [backend, other, observer, operator])
+          expect(yield* mayShare(login)).toBe("refused")
+        yield* guard.flush
+        expect(between()).toEqual([])
+        for (const login of [deployer, logins.node]) expect(yield* mayShare(login)).toEqual([])
+        yield* guard.flush
+        expect(between()).toEqual([subject, subject])
+      })
     )
 
     it.live(

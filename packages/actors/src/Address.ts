@@ -50,7 +50,7 @@ export const subjects = (cluster: Id) => {
   return {
     /** Messages to one actor. */
     actor: (to: Address) => `${root}.a.${to.kind}.${to.id}.${to.incarnation}`,
-    /** All actors of one process: it subscribes once, whatever number it holds. */
+    /** All actors of one process: it subscribes once, whatever number it holds. On NATS also to `….b.<incarnation>` (`nats/sharedFrames`). */
     actorsOf: (incarnation: Incarnation) => `${root}.a.*.*.${incarnation}`,
     /** System messages (Drain, Undrain, Admit, Stop, Watch) to actors of one process. */
     system: (incarnation: Incarnation) => `${root}.sys.${incarnation}`,
