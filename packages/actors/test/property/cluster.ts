@@ -47,8 +47,9 @@ export interface Process {
   state: "alive" | "stopping" | "gone"
   /** When it was disconnected, paused for long, or without a registry that answers: nobody is dead to it for a while after. */
   readonly awayMs: Array<number>
-  /** When its lease was last seen to be fresh. */
+  /** When its lease was last seen to be fresh, and since when it has been so without a break of the margin. */
   freshMs: number
+  freshSinceMs: number
   /** Runs in the process, and ends with it. */
   readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   readonly running: Set<Fiber.Fiber<unknown, unknown>>
@@ -61,6 +62,10 @@ export interface Owner {
   readonly revision: number
 }
 
+/** The longest that passes between two looks at who believes what. */
+export const lookMs = 1_500
+/** The longest that a call of the registry takes. */
+const callMs = 2_000
 const deathMs = leaseTimes.ttlMs + leaseTimes.marginMs
 
 export class Cluster {
@@ -71,6 +76,8 @@ export class Cluster {
   readonly processes: Array<Process> = []
   /** What the registry says, by `<kind>.<id>`. */
   readonly owners = new Map<string, Owner>()
+  /** Names that were written by who may have read them in a store that was lost since: nothing is promised of them. */
+  readonly struck = new Set<string>()
   lostStoreMs = Number.NEGATIVE_INFINITY
   readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   /** Incarnations that gave their lease back, or whose node id another one holds. */
@@ -119,6 +126,7 @@ export class Cluster {
       state: "alive",
       awayMs: [this.time.nowMs],
       freshMs: Number.NEGATIVE_INFINITY,
+      freshSinceMs: Number.POSITIVE_INFINITY,
       running,
       run: (effect) => {
         const fiber = run(effect)
@@ -281,7 +289,9 @@ export class Cluster {
     const writer = this.processes.find((known) => known.label === label)
     this.model.note(`${key} ${entry === undefined ? "removed" : `is ${label}'s, revision ${revision}`}`)
     const mine = writer?.serving?.system.incarnation
-    if (before !== undefined && mine !== undefined && before.incarnation !== mine) {
+    // A revision does not say of which store it is: what was read from one may be written to the other.
+    if (this.lostStoreMs > 0 && sentMs < this.lostStoreMs + callMs) this.struck.add(key)
+    if (before !== undefined && mine !== undefined && before.incarnation !== mine && !this.struck.has(key)) {
       this.#took(key, writer, before.incarnation, sentMs)
     }
     if (entry === undefined) this.owners.delete(key)
@@ -318,8 +328,18 @@ export class Cluster {
   mayBeDead(incarnation: Incarnation): boolean {
     const process = this.processes.find(({ serving }) => serving?.system.incarnation === incarnation)
     if (process === undefined || process.state === "gone") return true
-    if (this.isFresh(process)) process.freshMs = this.time.nowMs
-    return this.time.nowMs - process.freshMs >= leaseTimes.marginMs
+    const isBack = this.time.nowMs - process.freshMs >= leaseTimes.marginMs
+    if (!this.isFresh(process)) return isBack
+    if (isBack) process.freshSinceMs = this.time.nowMs
+    process.freshMs = this.time.nowMs
+    return false
+  }
+
+  /** May a watcher be told so? It may be answered by what was known a second ago. */
+  mayBeLost(incarnation: Incarnation): boolean {
+    const process = this.processes.find(({ serving }) => serving?.system.incarnation === incarnation)
+    const mayBeDead = this.mayBeDead(incarnation)
+    return mayBeDead || this.time.nowMs - (process?.freshSinceMs ?? 0) < leaseTimes.renewMs / 4 + lookMs
   }
 
   /** Would this actor now write for its name? Its lease is fresh, and it has verified its entry since that last lapsed. */

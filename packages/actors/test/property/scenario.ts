@@ -3,7 +3,7 @@ import * as Exit from "effect/Exit"
 import type { Epoch } from "../../src/index.ts"
 import { leaseTimes } from "../../src/NodeLease.ts"
 import type { Process, ServingProcess } from "./cluster.ts"
-import { Cluster } from "./cluster.ts"
+import { Cluster, lookMs } from "./cluster.ts"
 import { Faults } from "./faults.ts"
 import type { Life, Promised } from "./model.ts"
 import { Broken, Model } from "./model.ts"
@@ -12,8 +12,6 @@ import { nodeIds } from "./operations.ts"
 import { Traffic } from "./traffic.ts"
 import { VirtualTime } from "./virtualTime.ts"
 
-/** The longest that passes between two looks at who believes what. */
-const lookMs = 1_500
 const freshMs = leaseTimes.ttlMs - leaseTimes.marginMs
 const deathMs = leaseTimes.ttlMs + leaseTimes.marginMs
 /** By when, after the last fault, every watch was asked again, every lease renewed, every death seen. */
@@ -165,6 +163,7 @@ export class Scenario {
       if (life.held === undefined || !this.#cluster.believes(life)) continue
       if (!this.#epochs.includes(life.held.epoch)) this.#epochs.push(life.held.epoch)
       const name = `${life.kind}.${life.id}`
+      if (this.#cluster.struck.has(name)) continue
       const other = writers.get(name)
       writers.set(name, life)
       if (other?.held === undefined) continue
@@ -230,7 +229,9 @@ export class Scenario {
     for (const life of this.#model.lives) {
       if (life.held === undefined || life.released || this.#processOf(life)?.state !== "alive") continue
       const { revision } = life.held.epoch
-      const owner = this.#cluster.owners.get(`${life.kind}.${life.id}`)
+      const name = `${life.kind}.${life.id}`
+      if (this.#cluster.struck.has(name)) continue
+      const owner = this.#cluster.owners.get(name)
       if (owner?.incarnation !== life.incarnation || owner.revision !== revision) {
         const says = `and the registry says ${JSON.stringify(owner)}`
         return ["fencing: settled", `${life.label} holds revision ${revision}, ${says}`]

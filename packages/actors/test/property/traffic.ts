@@ -98,7 +98,7 @@ export class Traffic {
       const what = `${by.label} is told that ${label} ended by ${exit.value.by}`
       this.#model.note(what)
       // One address may have had several lives. And who is cut off for long is as good as dead.
-      const isLost = exit.value.by === "lost" && this.#cluster.mayBeDead(incarnation)
+      const isLost = exit.value.by === "lost" && this.#cluster.mayBeLost(incarnation)
       const isOver = isLost || this.#model.lives.some((life) => isAt(life, address) && life.released)
       if (!isOver || watching.told > 1) this.#model.broken("end: told", what)
     })
