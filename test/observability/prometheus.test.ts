@@ -1,0 +1,128 @@
+/** What a node lets others see, read by Debian's Prometheus: each figure changes because of what the test does. */
+import { RoomProtocol } from "@ebb/media/protocol"
+import { assert, expect, it } from "@effect/vitest"
+import { writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import * as Effect from "effect/Effect"
+import { liveRoom } from "../support/liveRoom.ts"
+import { startProgram } from "../support/program.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
+import { testCluster } from "../support/testCluster.ts"
+import { prometheusOf } from "./prometheusServer.ts"
+
+const get = (address: string, path: string) =>
+  Effect.promise(async () => {
+    const response = await fetch(`http://${address}${path}`)
+    return { status: response.status, text: await response.text() }
+  })
+
+it.live(
+  "Prometheus sees a room, its recording, a message that was dropped, a drain, who holds it up, and its end",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const { actorOf, call, node, system } = cluster
+      const a = yield* node("a", { args: ["--metrics=0", "--release=v7"] })
+      const address = /http:\/\/(\S+)\/metrics/.exec(yield* a.says(/metrics at/))?.[1] ?? ""
+      assert.match(address, /^127\.0\.0\.1:\d+$/)
+      expect(yield* call("node.status", { nodeId: "a" })).toMatchObject({ metrics: address })
+
+      const { shows, value } = yield* prometheusOf(address)
+      yield* shows("up", 1)
+      yield* shows("ebb_rooms", 0)
+      expect(yield* value('ebb_node_info{version="v7"}')).toBe(1)
+      expect(yield* value("ebb_nats_connected * ebb_node_ready")).toBe(1)
+      expect(yield* get(address, "/readyz")).toMatchObject({ status: 200 })
+
+      const { sender } = yield* liveRoom(cluster, "talk", { recordingId: "talk-1" })
+      yield* shows("ebb_rooms", 1)
+      yield* shows('ebb_actors{kind="room",state="Serving"}', 1)
+      yield* shows('ebb_recordings{state="Capturing"}', 1)
+      yield* shows('ebb_commands_total{command="room.create",outcome="ok"}', 1)
+      yield* shows('ebb_command_seconds_count{command="producer.add"}', 2)
+      yield* shows('ebb_asks_total{kind="node",tag="OpenRoom",outcome="ok"}', 1)
+
+      const nobody = { kind: "room", id: "nobody", incarnation: a.incarnation }
+      yield* Effect.flip(system.ref(RoomProtocol, nobody).ask("Get", undefined))
+      yield* shows('ebb_dead_letters_total{reason="noActor"}', 1)
+      yield* shows('ebb_refusals_total{error="NoSuchActor"}', 1)
+
+      yield* call("node.drain", { nodeId: "a", by: "operator", reason: "a test" })
+      yield* shows('ebb_drain_blockers{kind="room"}', 1)
+      yield* shows('ebb_drain_phase_seconds{kind="node"} > bool 0', 1)
+      yield* shows("ebb_node_ready", 0)
+      expect(yield* get(address, "/readyz")).toEqual({
+        status: 503,
+        text: "not ready for new rooms: life=Draining admission=closed control=connected\n"
+      })
+      expect(yield* get(address, "/healthz")).toMatchObject({ status: 200 })
+      const late = actorOf(a).ask("OpenRoom", { roomId: "late", options: {} })
+      expect(yield* Effect.flip(late)).toMatchObject({ _tag: "NodeDraining" })
+      yield* shows('ebb_refusals_total{error="NodeDraining"}', 1)
+      yield* promtool(["check", "metrics"], (yield* get(address, "/metrics")).text)
+
+      yield* sender.stop
+      yield* call("room.close", { roomId: "talk" })
+      expect(yield* a.exited).toMatchObject({ code: 0 })
+      yield* shows("up", 0)
+      expect(yield* value('max_over_time(ebb_recordings_ended_total{outcome="failed"}[1m])')).toBe(0)
+    })
+)
+
+it.live("the alerts of docs/alerts.yml fire when they should, and only then, says promtool", () =>
+  Effect.gen(function* () {
+    const rules = join(import.meta.dirname, "../../docs/alerts.yml")
+    const alert = (alertname: string, minutes: number, values: Record<string, string>, summary?: string) => ({
+      interval: "1m",
+      input_series: Object.entries(values).map(([series, each]) => ({ series, values: each })),
+      alert_rule_test: [
+        {
+          eval_time: `${minutes}m`,
+          alertname,
+          exp_alerts:
+            summary === undefined
+              ? []
+              : [{ exp_labels: { instance: "a", severity: "page" }, exp_annotations: { summary } }]
+        }
+      ]
+    })
+    const drain = (blockers: string) => ({
+      'ebb_drain_blockers{instance="a",kind="room"}': blockers,
+      'ebb_drain_phase_seconds{instance="a",kind="node"}': "0 0 0 0 0 0+60x40"
+    })
+    const unfinished = (values: string) => ({ 'ebb_recordings_unfinished{instance="a"}': values })
+    const leaseAge = (values: string) => ({ 'ebb_lease_age_seconds{instance="a"}': values })
+    const tests = [
+      alert(
+        "EbbDrainStuck",
+        30,
+        drain("0 0 0 0 0 4x40"),
+        "a drains, and 4 still hold it up: node.status names them"
+      ),
+      // One less every five minutes: it goes on.
+      alert("EbbDrainStuck", 30, drain("0 0 0 0 0 9x4 8x4 7x4 6x4 5x4 4x4")),
+      alert("EbbRecordingUnfinished", 10, unfinished("0 1x20"), "a has 1 recordings without a receipt"),
+      alert("EbbRecordingUnfinished", 10, unfinished("0x20")),
+      alert(
+        "EbbLeaseNotRenewed",
+        5,
+        leaseAge("2 2 9 69 129 189"),
+        "a has not renewed its lease for 189 s: is NATS there?"
+      ),
+      alert("EbbLeaseNotRenewed", 5, leaseAge("1 3 2 4 1 3"))
+    ]
+    const file = join(yield* temporaryFolder, "tests.yml")
+    yield* Effect.promise(() => writeFile(file, JSON.stringify({ rule_files: [rules], tests })))
+    yield* promtool(["check", "rules", rules])
+    yield* promtool(["test", "rules", file])
+  })
+)
+
+/** Ends with 0, or says why not. */
+const promtool = Effect.fnUntraced(function* (args: ReadonlyArray<string>, input = "") {
+  const program = yield* startProgram("promtool", args, { input: true })
+  yield* program.types(input)
+  yield* program.ends
+  const { code } = yield* program.exited
+  assert.strictEqual(code, 0, program.lines.join("\n"))
+})
