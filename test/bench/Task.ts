@@ -9,7 +9,7 @@ export type Task =
   | { readonly name: "spawn"; readonly count: number }
   /** The heap that each of so many idle ones takes; in a process of its own. Figure `bytesEach`. */
   | { readonly name: "bytes"; readonly count: number }
-  /** One parent with so many children: they are born, and it drains. Figures `spawnMs`, `drainMs`. */
+  /** One parent with so many children: they are born, and it drains. Figures `spawnMs`, `drainMs`, and the same in `…CpuMs`. */
   | { readonly name: "family"; readonly count: number; readonly drain: "evacuate" | "wait" }
 
 export type TaskName = Task["name"]

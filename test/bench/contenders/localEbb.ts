@@ -115,10 +115,11 @@ const bytes = async ({ count }: Extract<Task, { name: "bytes" }>): Promise<Figur
 const family = ({ count, drain }: Extract<Task, { name: "family" }>) =>
   Effect.gen(function* () {
     const self = yield* newParent
-    const spawnMs = performance.now()
+    const spawning = stopwatch()
     const children = yield* born(self, count)
     yield* Effect.forEach(children, ({ started }) => started, { discard: true })
-    const drainMs = performance.now()
+    const spawned = spawning.took()
+    const draining = stopwatch()
     if (drain === "evacuate") yield* drained(self, true)
     else {
       // Each child ends by itself, as rooms do; the drain waits for the last.
@@ -126,7 +127,13 @@ const family = ({ count, drain }: Extract<Task, { name: "family" }>) =>
       yield* Effect.forEach(children, (child) => child.ref.tell("End", undefined), { discard: true })
       yield* Fiber.join(over)
     }
-    return { spawnMs: drainMs - spawnMs, drainMs: performance.now() - drainMs }
+    const ended = draining.took()
+    return {
+      spawnMs: spawned.ms,
+      spawnCpuMs: spawned.cpuMs,
+      drainMs: ended.ms,
+      drainCpuMs: ended.cpuMs
+    }
   })
 
 serve({

@@ -8,23 +8,26 @@ type Tell = Extract<Task, { name: "tell" }>
 
 /** Since a moment: by the clock, and by what this thread was given of a processor. */
 export interface Stopwatch {
+  readonly took: () => { readonly ms: number; readonly cpuMs: number }
   /** Figures of so many in that time. */
   readonly rates: (count: number) => { readonly perSecond: number; readonly perCpuSecond: number }
 }
 
-const cpuMs = () => {
+const threadMs = () => {
   const { system, user } = process.threadCpuUsage()
   return (user + system) / 1000
 }
 
 export const stopwatch = (): Stopwatch => {
   const beganMs = performance.now()
-  const beganCpuMs = cpuMs()
+  const beganThreadMs = threadMs()
+  const took = () => ({ ms: performance.now() - beganMs, cpuMs: threadMs() - beganThreadMs })
   return {
-    rates: (count) => ({
-      perSecond: (count / (performance.now() - beganMs)) * 1000,
-      perCpuSecond: (count / (cpuMs() - beganCpuMs)) * 1000
-    })
+    took,
+    rates: (count) => {
+      const { cpuMs, ms } = took()
+      return { perSecond: (count / ms) * 1000, perCpuSecond: (count / cpuMs) * 1000 }
+    }
   }
 }
 
