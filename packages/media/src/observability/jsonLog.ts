@@ -2,7 +2,10 @@
 import * as Logger from "effect/Logger"
 
 /** `who` is in each line: the node, and the incarnation once it has one. */
-export const layerJsonLog = (who: () => Readonly<Record<string, string | number>>) =>
+export const layerJsonLog = (
+  who: () => Readonly<Record<string, string | number>>,
+  write: (line: string) => void = (line) => void process.stdout.write(line)
+) =>
   Logger.layer([
     Logger.make((options) => {
       const { annotations, cause, fiberId, level, message, timestamp } = Logger.formatStructured.log(options)
@@ -17,6 +20,6 @@ export const layerJsonLog = (who: () => Readonly<Record<string, string | number>
         ...(cause === undefined ? {} : { cause }),
         fiberId
       }
-      process.stdout.write(`${JSON.stringify(line)}\n`)
+      write(`${JSON.stringify(line)}\n`)
     })
   ])
