@@ -13,12 +13,14 @@ import type {
   Messages,
   NodeIsolated,
   RegistryUnavailable,
-  Self
+  Self,
+  Terminated
 } from "../../src/index.ts"
 import { concurrently, define, Epoch, Id, message, NodeDraining, protocol } from "../../src/index.ts"
 import type { Directory } from "../../src/Directory.ts"
 import type { HeldLease } from "../../src/Lease.ts"
-import type { Life, Model } from "./model.ts"
+import type { Actor, Life, Model } from "./model.ts"
+import { spawned } from "./model.ts"
 
 /** Every user message names itself, and the epoch that its sender believes in. */
 const header = { n: Schema.Int, epoch: Schema.optionalKey(Epoch) }
@@ -30,7 +32,7 @@ export const Protocol = protocol(
   message("Crash", { payload: header }),
   message("End", { payload: header }),
   message("Open", {
-    payload: { ...header, kind: Id, id: Id, holds: Holds, prefer: Schema.Boolean },
+    payload: { ...header, kind: Id, id: Id, holds: Holds, prefer: Schema.Boolean, restart: Schema.Boolean },
     success: Schema.Literals(["taken", "AlreadySpawned"]),
     error: NodeDraining
   })
@@ -42,13 +44,19 @@ export interface Place {
   readonly model: Model
   readonly directory: Directory["Service"]
   readonly lease: HeldLease
+  /** Notes the end of an actor of the process. */
+  readonly watch: (terminated: Effect.Effect<Terminated>, actor: Actor) => void
 }
 
 interface Args {
+  readonly actor: Actor
   readonly place: Place
   readonly parent: Life | undefined
   readonly holds: "serving" | "sealing"
 }
+
+/** Started anew after a crash, for two times. */
+const twice = { restart: Schedule.spaced("300 millis").pipe(Schedule.upTo({ times: 2 })) }
 
 type NoName = AlreadyOwned | NodeIsolated | RegistryUnavailable
 type Named = Definition<Messages<typeof Protocol>, Args, NoName, Scope.Scope>
@@ -97,11 +105,11 @@ const claimName = Effect.fnUntraced(function* (self: Self, life: Life, { directo
 
 const behaviour =
   (kind: "node" | "room" | "recording") =>
-  (self: Self, { holds, parent, place }: Args) =>
+  (self: Self, { actor, holds, parent, place }: Args) =>
     Effect.gen(function* () {
       const { model } = place
       const { id, incarnation } = self.address
-      const life = model.born({ kind, id, process: place.process, incarnation, parent, holds })
+      const life = model.born({ actor, kind, id, process: place.process, incarnation, parent, holds })
       yield* Effect.addFinalizer(() => Effect.sync(() => model.released(life)))
       self.onStateChange((state) => model.changed(life, state))
       if (kind !== "node") yield* claimName(self, life, place)
@@ -130,25 +138,28 @@ const behaviour =
           readonly id: Id
           readonly holds: "serving" | "sealing"
           readonly prefer: boolean
+          readonly restart: boolean
         }) => {
           model.handles(life, child.n, child.epoch)
+          const born = spawned()
           const definition = child.kind === "recording" ? recording : room
           return self
             .spawn(
               definition,
               child.id,
-              { holds: child.holds, parent: life, place },
+              { actor: born, holds: child.holds, parent: life, place },
               {
                 holds: child.holds,
                 prefer: child.prefer,
+                onCrash: child.restart ? twice : "stop",
                 capacity: 4
               }
             )
             .pipe(
               Effect.match({
-                onSuccess: ({ isOver }) => {
-                  const born = model.lives.findLast(({ id: other }) => other === child.id)
-                  if (born !== undefined) born.isOver = isOver
+                onSuccess: ({ isOver, ref }) => {
+                  born.isOver = isOver
+                  place.watch(ref.terminated, born)
                   return "taken" as const
                 },
                 onFailure: (error) => error._tag

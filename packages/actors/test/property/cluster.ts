@@ -11,7 +11,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
-import type { ActorSystem, Incarnation } from "../../src/index.ts"
+import type { ActorSystem, Incarnation, Terminated } from "../../src/index.ts"
 import { makeActorSystem } from "../../src/index.ts"
 import { Directory } from "../../src/Directory.ts"
 import { decodeDirectoryEntry } from "../../src/DirectoryEntry.ts"
@@ -24,7 +24,8 @@ import { TestBus, TestRegistry } from "../../src/testing/index.ts"
 import type { Transport } from "../../src/Transport.ts"
 import { body } from "../cluster.ts"
 import { node } from "./actors.ts"
-import type { Life, Model } from "./model.ts"
+import type { Actor, Life, Model } from "./model.ts"
+import { spawned } from "./model.ts"
 import type { Run } from "./operations.ts"
 import type { ProcessTime, VirtualTime } from "./virtualTime.ts"
 
@@ -168,7 +169,9 @@ export class Cluster {
     this.time.forget(process.time)
     this.run(this.bus.pause(process.label))
     this.run(this.bus.disconnect(process.label))
-    for (const life of this.model.lives) if (life.process === process.label) life.released = true
+    for (const life of this.model.lives) {
+      if (life.process === process.label) life.released = life.actor.gone = true
+    }
   }
 
   pause(process: Process): void {
@@ -245,12 +248,15 @@ export class Cluster {
       system.setDeathOracle(leases.isDead)
       const { incarnation } = system
       const lease = yield* Effect.provideContext(hold({ nodeId, incarnation, initial: body() }), services)
-      const place = { process: label, model, directory: Context.get(services, Directory), lease }
-      const { ref, started } = yield* system.spawn(node, nodeId, {
-        holds: "serving",
-        parent: undefined,
-        place
-      })
+      const watch = (terminated: Effect.Effect<Terminated>, watched: Actor) => {
+        process.run(terminated).addObserver((exit) => {
+          watched.gone ||= Exit.isSuccess(exit)
+        })
+      }
+      const directory = Context.get(services, Directory)
+      const place = { process: label, model, directory, lease, watch }
+      const args = { actor: spawned(), holds: "serving" as const, parent: undefined, place }
+      const { ref, started } = yield* system.spawn(node, nodeId, args)
       // Before the lease goes: whoever sees it gone may take the names.
       const stopped = system
         .system(incarnation)

@@ -50,9 +50,22 @@ export class Broken extends Error {
   }
 }
 
-/** One life of one actor. */
+/** One actor, from its spawn to its end. */
+export interface Actor {
+  /** Its watchers are told of its end. */
+  gone: boolean
+  /** What the runtime says of it. */
+  isOver: () => boolean
+  /** The last message of each sender that it handled. */
+  readonly handled: Map<string, number>
+}
+
+export const spawned = (): Actor => ({ gone: false, isOver: () => false, handled: new Map() })
+
+/** One run of it: a crash may end it, and another begin. */
 export interface Life {
   readonly label: string
+  readonly actor: Actor
   readonly kind: Id
   readonly id: Id
   readonly process: string
@@ -62,8 +75,6 @@ export interface Life {
   readonly children: Set<Life>
   /** It asked for its own end, or crashed. */
   ending: boolean
-  /** What the runtime says of it. */
-  isOver: () => boolean
   /** Its scope has closed. */
   released: boolean
   /** The epoch by which it holds its name, and under which epoch of its process's lease it learned that. */
@@ -71,8 +82,6 @@ export interface Life {
   /** Its node's state, as its listeners are told. */
   life: string
   admission: string
-  /** The last message of each sender that it handled. */
-  readonly handled: Map<string, number>
 }
 
 /** A message, from the moment it is sent. Numbers grow with the order of sending. */
@@ -120,19 +129,18 @@ export class Model {
     if (this.#broken !== undefined) throw this.#broken
   }
 
-  born(of: Pick<Life, "kind" | "id" | "process" | "incarnation" | "parent" | "holds">): Life {
+  born(of: Pick<Life, "actor" | "kind" | "id" | "process" | "incarnation" | "parent" | "holds">): Life {
     const life: Life = {
       ...of,
       label: `${of.kind}/${of.id}@${of.process}~${this.lives.length}`,
       children: new Set(),
       ending: false,
-      isOver: () => false,
       released: false,
       held: undefined,
       life: "Starting",
-      admission: "open",
-      handled: new Map()
+      admission: "open"
     }
+    if (this.lives.some(({ actor }) => actor === of.actor)) this.count("restarted")
     const twin = this.lives.find((other) => isAt(other, of) && !other.released)
     if (twin !== undefined) this.broken("end: children first", `${life.label} was born beside ${twin.label}`)
     if (of.parent?.released === true) this.broken("end: children first", `${life.label} outlives its parent`)
@@ -163,7 +171,7 @@ export class Model {
       holds === "serving"
         ? parent.admission !== "closed" || (prefer && draining)
         : ["Starting", "Serving", "Draining", "Evacuating"].includes(parent.life)
-    const over = parent.ending || parent.isOver()
+    const over = parent.ending || parent.actor.isOver()
     const expected = open && !over
     this.count(`spawn ${outcome}`)
     this.note(`spawn ${child.kind}/${child.id} in ${parent.label}: ${outcome}`)
@@ -183,7 +191,7 @@ export class Model {
     this.note(`${life.label} is ${state.life}, ${state.admission}`)
     if (state.life !== "Drained") return
     this.count("drained")
-    const left = [...life.children].filter((child) => !child.released)
+    const left = [...life.children].filter(({ actor }) => !actor.gone)
     if (left.length > 0)
       this.broken("admission: awaited", `${life.label} is Drained, and ${left[0]?.label} lives`)
   }
@@ -205,13 +213,13 @@ export class Model {
     if (sent.handled > 1 && !sent.mayRepeat) {
       this.broken("ordering: once", `${life.label} handles ${n} of ${sent.sender} again`)
     }
-    const before = life.handled.get(sent.sender) ?? 0
+    const before = life.actor.handled.get(sent.sender) ?? 0
     // One that came twice may come again at once, or behind what was sent after it.
     if (n < before && sent.handled === 1) {
       this.broken("ordering: in order", `${life.label} handles ${n} of ${sent.sender} after ${before}`)
     }
-    life.handled.set(sent.sender, Math.max(before, n))
-    if (life.ending || life.released || life.isOver()) {
+    life.actor.handled.set(sent.sender, Math.max(before, n))
+    if (life.ending || life.released || life.actor.isOver()) {
       this.broken("ordering: alive", `${life.label} handles ${n} of ${sent.sender} after its end began`)
     }
     if (epoch !== undefined && life.held !== undefined && !sameEpoch(epoch, life.held.epoch)) {

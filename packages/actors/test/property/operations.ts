@@ -44,7 +44,8 @@ const operations = fc.oneof(
     kind,
     id: fc.constantFrom(...roomIds),
     holds: fc.constantFrom<"serving" | "sealing">("serving", "serving", "sealing"),
-    prefer: fc.boolean()
+    prefer: fc.boolean(),
+    restart: fc.boolean()
   }),
   operation(30, "send", {
     by: node,
@@ -172,7 +173,8 @@ const takeOver: fc.Arbitrary<ReadonlyArray<Step>> = fc
       kind: "room",
       id,
       holds: "serving",
-      prefer: false
+      prefer: false,
+      restart: false
     })
     const fault: Operation =
       how === "kill"

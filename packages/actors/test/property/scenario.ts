@@ -198,7 +198,7 @@ export class Scenario {
   #lookAtNodes(): void {
     for (const life of this.#model.lives) {
       if (life.kind !== "node" || life.life !== "Draining" || life.released) continue
-      const isEmpty = [...life.children].every(({ released }) => released)
+      const isEmpty = [...life.children].every(({ actor }) => actor.gone)
       if (isEmpty && this.#processOf(life)?.time.paused === false) {
         this.#model.broken("admission: awaited", `${life.label} drains, and nothing lives in it`)
       }

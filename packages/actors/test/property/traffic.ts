@@ -45,12 +45,12 @@ export class Traffic {
   }
 
   open(by: ServingProcess, on: ServingProcess, child: Omit<OperationOf<"open">, "type" | "by" | "on">): void {
-    const { holds, id, kind, prefer } = child
+    const { holds, id, kind, prefer, restart } = child
     const address = { kind: "node", id: on.nodeId, incarnation: on.serving.system.incarnation }
     const ref = by.serving.system.ref(Protocol, address)
     const timeoutMs = 5_000
     this.#ask(by, `node ${on.label}`, timeoutMs, ({ n }) =>
-      ref.ask("Open", { n, kind, id, holds, prefer }, { timeoutMs })
+      ref.ask("Open", { n, kind, id, holds, prefer, restart }, { timeoutMs })
     )
   }
 
@@ -99,7 +99,7 @@ export class Traffic {
       this.#model.note(what)
       // One address may have had several lives. And who is cut off for long is as good as dead.
       const isLost = exit.value.by === "lost" && this.#cluster.mayBeLost(incarnation)
-      const isOver = isLost || this.#model.lives.some((life) => isAt(life, address) && life.released)
+      const isOver = isLost || this.#model.lives.some((life) => isAt(life, address) && life.actor.gone)
       if (!isOver || watching.told > 1) this.#model.broken("end: told", what)
     })
   }
@@ -117,7 +117,7 @@ export class Traffic {
       draining.outcome = Exit.isSuccess(exit) ? JSON.stringify(exit.value) : "interrupted"
       this.#model.count(`drain ${Exit.isSuccess(exit) ? exit.value._tag : "interrupted"}`)
     })
-    if (!life.isOver() && !life.released && life.admission !== "closed") {
+    if (!life.actor.isOver() && !life.released && life.admission !== "closed") {
       this.#model.broken(
         "admission: closed",
         `${life.label} is ${life.admission} after it was asked to drain`
@@ -144,7 +144,7 @@ export class Traffic {
   /** A watcher that has yet to be told of an end. */
   untold(): string | undefined {
     const untold = this.#watching.find(({ address, process, told }) => {
-      const lives = this.#model.lives.some((life) => isAt(life, address) && !life.released)
+      const lives = this.#model.lives.some((life) => isAt(life, address) && !life.actor.gone)
       return told === 0 && !lives && process.state === "alive"
     })
     if (untold === undefined) return undefined
