@@ -141,7 +141,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
         services: Context.Context<Exclude<Env, Scope.Scope>>
       ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned> => {
         const { kind } = definition
-        if (parent !== undefined && (parent.isOver || !parent.drain.admits(holds, prefer))) {
+        if (parent !== undefined && (!parent.takesChildren || !parent.drain.admits(holds, prefer))) {
           metrics.refused("NodeDraining")
           return Effect.fail(new NodeDraining({ nodeId: options.nodeId }))
         }

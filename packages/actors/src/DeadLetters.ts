@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
  * - `full`       its target's mailbox was full
  * - `stale`      it was meant for another epoch
  * - `paused`     it waited while this process was paused
+ * - `unsupported`  its target does not know it
  * - `abandoned`  the stream it had opened was no longer asked for
  */
 export type DropReason =
@@ -26,6 +27,7 @@ export type DropReason =
   | "full"
   | "stale"
   | "paused"
+  | "unsupported"
   | "abandoned"
 
 /** What is known of a message that was dropped; of bytes that do not decode that is nothing. */

@@ -169,6 +169,7 @@ export class Drain {
     const { life } = this.#state
     if (life === "Serving" || life === "Starting") return undefined
     if (!isReversible(life)) return `it is ${life}`
+    if (this.#actor.isOver) return "its end has begun"
     if (!this.#reversible)
       return "it was stopped by a signal, and whoever sent it waits for the process to end"
     this.#cancelTimer()

@@ -18,7 +18,7 @@ export interface Terminated {
  * - `stop`      it ends; its watchers are told
  * - `escalate`  it ends, and its parent crashes with it
  * - `restart`   its children and its scope are ended, and it is started anew after each delay of the schedule, its mailbox kept. A start
- *               that fails counts as another crash. When the schedule is over, or while it drains: `then`, which is `stop` by default
+ *               that fails counts as another crash. The schedule is that of its life, not of each crash. When the schedule is over, or while it drains: `then`, which is `stop` by default
  */
 export type OnCrash =
   | "stop"

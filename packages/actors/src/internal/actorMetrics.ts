@@ -43,6 +43,7 @@ const dropReasons: Readonly<Record<DropReason, true>> = {
   full: true,
   stale: true,
   paused: true,
+  unsupported: true,
   abandoned: true
 }
 

@@ -45,14 +45,14 @@ export class Answers {
   }
 
   /** Takes note of a message that is handled now; the function it gives takes its answer, once. */
-  begin(key: string): (exit: Exit.Exit<unknown, unknown>, nowMs: number) => void {
+  begin(key: string): (exit: Exit.Exit<unknown, unknown>, nowMs: number, isAnswer: boolean) => void {
     const answer: Answer = { exit: undefined, expiresAt: 0, waiting: [] }
     this.#answers.set(key, answer)
-    return (exit, nowMs) => {
+    return (exit, nowMs, isAnswer) => {
       answer.exit = exit
       answer.expiresAt = nowMs + this.#keepMs
-      // Moved to the end: what is kept is counted from its answer on.
-      if (this.#answers.delete(key)) this.#answers.set(key, answer)
+      // Moved to the end: what is kept is counted from its answer on. No answer, as of one that was interrupted, is not kept.
+      if (this.#answers.delete(key) && isAnswer) this.#answers.set(key, answer)
       this.#trim()
       for (const reply of answer.waiting.splice(0)) reply(exit)
     }

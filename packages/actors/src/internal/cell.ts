@@ -126,6 +126,11 @@ export class Cell implements LaneOwner, Drained {
     return this.#ending !== undefined
   }
 
+  /** Not while it ends, and not between a crash and the new beginning: nobody would end what is begun then. */
+  get takesChildren(): boolean {
+    return this.#ending === undefined && this.#restart?.isUnderWay !== true
+  }
+
   /** Of the present run: a restart makes another. */
   get scope(): Scope.Closeable {
     return this.#scope
@@ -163,6 +168,9 @@ export class Cell implements LaneOwner, Drained {
       this.lane.running.delete(fiber)
       if (this.#ending !== undefined) {
         Deferred.doneUnsafe(this.started, this.#endedError())
+      } else if (this.#restart?.isUnderWay === true) {
+        // A child's crash was its own, while it started: this run serves nobody, however its start went.
+        return
       } else if (Exit.isSuccess(exit)) {
         // A drain may have come first; it goes on.
         if (this.drain.state.life === "Starting") {
@@ -189,6 +197,14 @@ export class Cell implements LaneOwner, Drained {
         Effect.provideContext(this.#context)
       ),
       (opened) => {
+        // Its actor ended when it had answered, and before this: nobody else would end it.
+        const { id, kind } = this.address
+        if (!this.takesChildren) {
+          opened.abort(
+            Exit.fail(new ActorCrashed({ kind, id, reason: this.#ending?.detail ?? "it crashed" }))
+          )
+          return opened
+        }
         this.#streams ??= new Set()
         this.#streams.add(opened)
         return opened
@@ -208,8 +224,14 @@ export class Cell implements LaneOwner, Drained {
   }
 
   onChange(state: NodeState, change: StateChange): void {
-    for (const listener of this.#selfListeners ?? []) listener(state, change)
-    for (const listener of this.#listeners ?? []) listener(state, change)
+    for (const listener of [...(this.#selfListeners ?? []), ...(this.#listeners ?? [])]) {
+      // A listener's defect must not stop the actor half way through its drain, or its end.
+      try {
+        listener(state, change)
+      } catch (defect) {
+        this.#log("BUG: a listener of its state threw", Cause.die(defect))
+      }
+    }
   }
 
   /** Opens or cordons. False when it was so already, and while it drains. */
@@ -296,13 +318,17 @@ export class Cell implements LaneOwner, Drained {
     const { life } = this.drain.state
     const serves = life === "Starting" || life === "Serving"
     if (typeof onCrash !== "object" || !serves) return this.end("crash", detail)
+    const restart = (this.#restart ??= new Restart(this.#host.context, onCrash.restart))
+    restart.claim()
     this.lane.pause()
+    this.#starting?.interruptUnsafe()
     this.#interruptAll()
-    this.#restart ??= new Restart(this.#host.context, onCrash.restart)
-    this.#restart.begin(this.#endRun("crash", detail), detail, {
-      again: () => this.#again(),
-      over: () => this.end("crash", detail)
-    })
+    this.lane.offStack(() =>
+      restart.begin(this.#endRun("crash", detail), detail, {
+        again: () => this.#again(),
+        over: () => this.end("crash", detail)
+      })
+    )
   }
 
   #again(): void {
@@ -351,7 +377,8 @@ export class Cell implements LaneOwner, Drained {
     if (!Deferred.isDoneUnsafe(this.started)) Deferred.doneUnsafe(this.started, this.#endedError())
     this.drain.ended({ by, detail, failed: by === "crash" })
     Deferred.doneUnsafe(this.ended, Exit.succeed({ address: this.address, by, detail }))
-    this.parent?.drain.childrenChanged()
+    // One that escalates is no child less to wait for: the parent crashes in a moment.
+    if (by !== "crash" || !escalates(this.#options.onCrash)) this.parent?.drain.childrenChanged()
   }
 
   #endedError(): Exit.Exit<never, ActorCrashed> {
@@ -361,7 +388,7 @@ export class Cell implements LaneOwner, Drained {
 
   #interruptAll(): void {
     this.lane.interruptAll()
-    for (const child of this.children) child.end("kill", this.#ending?.detail ?? "killed")
+    for (const child of this.children.toReversed()) child.end("kill", this.#ending?.detail ?? "killed")
   }
 
   #log(what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>): void {

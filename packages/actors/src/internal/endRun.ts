@@ -40,7 +40,14 @@ export const endRun = (run: Run): Effect.Effect<void> | undefined => {
           orElse: () =>
             Effect.timeoutOrElse(
               Effect.suspend(() => Fiber.interruptAll([...running])),
-              { duration: finalizerMs, orElse: () => Effect.sync(() => late("a handler")) }
+              {
+                duration: finalizerMs,
+                orElse: () =>
+                  Effect.sync(() => {
+                    late("a handler")
+                    running.clear()
+                  })
+              }
             )
         })
   )

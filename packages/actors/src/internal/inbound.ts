@@ -20,7 +20,7 @@ import {
 import type { Id, Incarnation, Subjects } from "../Address.ts"
 import { addressOfSubject } from "../Address.ts"
 import type { FollowUp, Reply, Request } from "../Envelope.ts"
-import { decodeRequest, encodeReply } from "../Envelope.ts"
+import { decodeRequest, encodeReply, maxFrameBytes } from "../Envelope.ts"
 import { SystemProtocol } from "../SystemProtocol.ts"
 import type { Frame } from "../Transport.ts"
 import { Transport } from "../Transport.ts"
@@ -74,9 +74,11 @@ export const handleSystem = (
     const { id, kind } = payload
     const cell = host.cells.get(nameOf(kind, id))
     // The table pairs each tag with its own payload; the compiler cannot follow that through one call.
-    return cell === undefined
-      ? Effect.fail(new NoSuchActor({ kind, id }))
-      : systemHandlers[tag](cell, payload as never, nodeId)
+    if (cell === undefined) {
+      host.deadLetters.drop("noActor", { kind, id, tag })
+      return Effect.fail(new NoSuchActor({ kind, id }))
+    }
+    return systemHandlers[tag](cell, payload as never, nodeId)
   })
 
 /** Subscribes to everything that other processes send to actors of this one, until the scope closes. */
@@ -127,8 +129,12 @@ export const serveInbound = Effect.fnUntraced(function* (
   const onRequest = (frame: Frame, cell: Cell, request: Request) => {
     const { epoch, from, payload, remainingMs, tag, trace } = request
     const codec = codecOf(cell.protocol, tag)
-    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
-    const respond = (exit: Exit.Exit<unknown, unknown>) => frame.respond?.(encodeReply(replyOf(codec, exit)))
+    if (codec === undefined) {
+      const { id, kind } = cell.address
+      host.deadLetters.drop("unsupported", { kind, id, tag: tag.slice(0, 64) })
+      return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
+    }
+    const respond = (exit: Exit.Exit<unknown, unknown>) => frame.respond?.(frameOf(replyOf(codec, exit)))
     cell.lane.deliver({
       codec,
       payload,
@@ -164,10 +170,11 @@ export const serveInbound = Effect.fnUntraced(function* (
     word: FollowUp
   ) => {
     if (word.credit === undefined) {
-      if (!streams.cancel(word)) cell?.lane.cancelFrom(word.from, word.id)
+      if (!streams.cancel(`${kind}/${id}`, word)) cell?.lane.cancelFrom(word.from, word.id)
       return
     }
-    const next = streams.next(word)
+    const next = streams.next(`${kind}/${id}`, word)
+    if (next === "again") return
     if (next === undefined) return refuse(frame, streamIsGone(kind, id))
     run(next).addObserver((answer) => {
       if (Exit.isSuccess(answer)) frame.respond?.(answer.value)
@@ -188,16 +195,34 @@ export const serveInbound = Effect.fnUntraced(function* (
     // To look changes nothing. And of an ending that is asked for again who ended it and why might be gone.
     if (frame.stale && tag !== "Watch" && tag !== "Progress") return refuseStale(frame)
     const codec = codecOf(SystemProtocol, tag)
-    if (codec === undefined) return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
+    if (codec === undefined) {
+      host.deadLetters.drop("unsupported", { tag: tag.slice(0, 64) })
+      return refuse(frame, new UnsupportedMessage({ tag: tag.slice(0, 64) }))
+    }
     const decoded = codec.decodePayload(payload)
-    if (Exit.isFailure(decoded)) return frame.respond?.(encodeReply(replyOf(undefined, decoded)))
+    if (Exit.isFailure(decoded)) {
+      host.deadLetters.drop("malformed", { tag })
+      return frame.respond?.(encodeReply(replyOf(undefined, decoded)))
+    }
     const handled = handleSystem(host, options.nodeId, tag as Tag<SystemMessage>, decoded.value as never)
-    run(handled).addObserver((exit) => frame.respond?.(encodeReply(replyOf(codec, exit))))
+    run(handled).addObserver((exit) => frame.respond?.(frameOf(replyOf(codec, exit))))
   }
 
   yield* transport.subscribe(options.subjects.actorsOf(options.incarnation), onActorFrame)
   yield* transport.subscribe(options.subjects.system(options.incarnation), onSystemFrame)
 })
+
+/** Never throws: this is called where a throw would end the process. What cannot be said, or not in one frame, is said so. */
+const frameOf = (reply: Reply): Uint8Array => {
+  try {
+    const frame = encodeReply(reply)
+    if (frame.length <= maxFrameBytes) return frame
+    const error = new ActorCrashed({ kind: "", id: "", reason: `BUG: an answer of ${frame.length} bytes` })
+    return encodeReply({ _tag: "Refused", error })
+  } catch (defect) {
+    return encodeReply(bug(Exit.die(defect)))
+  }
+}
 
 const isAskError = Schema.is(AskError)
 

@@ -12,6 +12,7 @@ import {
   ActorCrashed,
   AskTimeout,
   MailboxFull,
+  MalformedMessage,
   NoSuchActor,
   StaleEpoch,
   UnsupportedMessage
@@ -64,6 +65,8 @@ export class Lane {
   #afterStack: (() => void) | undefined
   #pumping = false
   #closed = false
+  /** Counts the runs: what is left of one before is not of this one. */
+  #run_ = 0
 
   constructor(owner: LaneOwner, capacity: number) {
     this.#owner = owner
@@ -84,6 +87,9 @@ export class Lane {
   pause(): void {
     this.#handlers = undefined
     this.#answers = undefined
+    this.#busy = false
+    this.#beside = undefined
+    this.#run_++
   }
 
   /** From now on none is taken. What waits was not executed and is told so. */
@@ -131,8 +137,12 @@ export class Lane {
 
   /** Calls back when no handler is on the stack: now, or as soon as the one that calls this has returned or waits. */
   offStack(then: () => void): void {
-    if (this.#onStack) this.#afterStack = then
-    else then()
+    const before = this.#afterStack
+    if (!this.#onStack) return then()
+    this.#afterStack = () => {
+      before?.()
+      then()
+    }
   }
 
   #pump(): void {
@@ -170,6 +180,7 @@ export class Lane {
     }
     const handler = Object.hasOwn(handlers, codec.tag) ? handlers[codec.tag] : undefined
     if (handler === undefined) {
+      this.#drop("unsupported", message)
       message.reply?.(Exit.fail(new UnsupportedMessage({ tag: codec.tag })))
       return
     }
@@ -183,17 +194,29 @@ export class Lane {
       }
       payload = decoded.value
     }
-    const keep = codec.idempotent === undefined ? undefined : this.#keptAs(message, payload)
+    let keep: ReturnType<Answers["begin"]> | "answered" | undefined
+    try {
+      keep = this.#keptAs(message, payload)
+    } catch (defect) {
+      // Its contract's own function, on what anybody may have sent.
+      this.#drop("malformed", message)
+      message.reply?.(
+        Exit.fail(new MalformedMessage({ problem: `${codec.tag} has no key: ${describe(defect)}` }))
+      )
+      return
+    }
     if (keep === "answered") return
     const called = callHandler(handler, payload, codec)
     const isLimited = codec.concurrency > 1
     const exclusive = !called.concurrent && !isLimited
     if (exclusive) this.#busy = true
     if (isLimited) this.#count(codec, 1)
+    const run = this.#run_
     const done = (exit: Exit.Exit<unknown, unknown>) => {
-      if (exclusive) this.#busy = false
-      if (isLimited) this.#count(codec, -1)
-      this.#answer(message, exit, keep)
+      const isPresent = run === this.#run_
+      if (exclusive && isPresent) this.#busy = false
+      if (isLimited && isPresent) this.#count(codec, -1)
+      this.#answer(message, exit, keep, isPresent)
     }
     this.#run(message, called.effect, done)
   }
@@ -245,7 +268,10 @@ export class Lane {
   }
 
   /** Where the answer is to be kept; `answered` when a message of the same key was before it. */
-  #keptAs({ codec, reply }: UserMessage, payload: unknown) {
+  #keptAs(
+    { codec, reply }: UserMessage,
+    payload: unknown
+  ): ReturnType<Answers["begin"]> | "answered" | undefined {
     const { idempotent } = codec
     if (idempotent === undefined) return undefined
     let answers = this.#answers?.get(codec)
@@ -261,7 +287,8 @@ export class Lane {
   #answer(
     message: UserMessage,
     exit: Exit.Exit<unknown, unknown>,
-    keep: ReturnType<Answers["begin"]> | undefined
+    keep: ReturnType<Answers["begin"]> | undefined,
+    isPresent: boolean
   ): void {
     const isAnswer = Exit.isSuccess(exit) || Cause.hasFails(exit.cause)
     const { id, kind } = this.#owner.address
@@ -271,8 +298,9 @@ export class Lane {
           new ActorCrashed({ kind, id, reason: this.#owner.endsBecause() ?? describeCause(exit.cause) })
         )
     message.reply?.(answer)
-    keep?.(answer, this.#owner.nowMs())
-    if (!isAnswer && Cause.hasDies(exit.cause)) this.#owner.crashed(message.codec.tag, exit.cause)
+    keep?.(answer, this.#owner.nowMs(), isAnswer)
+    if (isPresent && !isAnswer && Cause.hasDies(exit.cause))
+      this.#owner.crashed(message.codec.tag, exit.cause)
   }
 
   #count(codec: MessageCodec, by: 1 | -1): void {
@@ -322,6 +350,14 @@ const callHandler = (handler: AnyHandler, payload: unknown, codec: MessageCodec)
 }
 
 export const describeCause = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return describe(Cause.squash(cause))
+}
+
+// Whatever was thrown: also what cannot be made a string of.
+const describe = (error: unknown): string => {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  } catch {
+    return "a defect that cannot be described"
+  }
 }

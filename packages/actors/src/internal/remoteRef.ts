@@ -85,6 +85,9 @@ const sendRequest = (
     const request = { tag, payload, remainingMs: timeoutMs, epoch: to.epoch, from, id, trace, credit }
     return transport.request(to.subject, encodeRequest(request), { timeoutMs }).pipe(
       Effect.mapError((error) => toAskError(error, to.name, tag, timeoutMs)),
+      Effect.tapError((error) =>
+        error._tag === "AskTimeout" && codec.interruptible ? takeBack(far, to, id) : Effect.void
+      ),
       // Nobody waits any more: what waits there is taken out. One frame, and at most once, like all.
       Effect.onInterrupt(() => takeBack(far, to, id))
     )

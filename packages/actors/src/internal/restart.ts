@@ -2,17 +2,18 @@
  * An actor's way back from a crash: what it held is ended, a delay of its schedule passes, it begins anew. Owns where on that way it is.
  */
 import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 
 export class Restart {
   readonly #context: Context.Context<never>
   readonly #schedule: Schedule.Schedule<unknown>
-  /** Ends what was; then the delay. */
-  #clearing: Fiber.Fiber<void> | undefined
+  /** Since the crash, until it begins anew: done when what was is ended. */
+  #cleared: Deferred.Deferred<void> | undefined
   #waiting: Fiber.Fiber<unknown, unknown> | undefined
   #isAbandoned = false
   #next: ((crash: string) => Pull.Pull<unknown, never, unknown>) | undefined
@@ -23,7 +24,12 @@ export class Restart {
   }
 
   get isUnderWay(): boolean {
-    return this.#clearing !== undefined || this.#waiting !== undefined
+    return this.#cleared !== undefined
+  }
+
+  /** From now on whatever dies is of this crash, and no other: also what dies, or ends it, while it is being cleared. */
+  claim(): void {
+    this.#cleared = Deferred.makeUnsafe<void>()
   }
 
   /** `cleared` ends what the crashed run held. Calls `again`, or `over` when the schedule has no further delay; neither once abandoned. */
@@ -32,14 +38,15 @@ export class Restart {
     crash: string,
     then: { readonly again: () => void; readonly over: () => void }
   ): void {
-    this.#clearing = this.#run(cleared ?? Effect.void)
-    this.#clearing.addObserver(() => {
-      this.#clearing = undefined
+    const claimed = this.#cleared
+    this.#run(cleared ?? Effect.void).addObserver(() => {
+      if (claimed !== undefined) Deferred.doneUnsafe(claimed, Exit.void)
       if (this.#isAbandoned) return
       this.#waiting = this.#run(this.#delay(crash))
       this.#waiting.addObserver((exit) => {
         this.#waiting = undefined
         if (this.#isAbandoned) return
+        this.#cleared = undefined
         if (Exit.isSuccess(exit)) then.again()
         else then.over()
       })
@@ -50,7 +57,7 @@ export class Restart {
   readonly abandon: Effect.Effect<void> = Effect.suspend(() => {
     this.#isAbandoned = true
     this.#waiting?.interruptUnsafe()
-    return this.#clearing === undefined ? Effect.void : Effect.asVoid(Fiber.await(this.#clearing))
+    return this.#cleared === undefined ? Effect.void : Deferred.await(this.#cleared)
   })
 
   #delay(crash: string): Pull.Pull<unknown, never, unknown> {

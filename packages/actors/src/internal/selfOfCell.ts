@@ -1,4 +1,5 @@
 /** An actor's own view of itself, on its cell. A class, because a process may have a hundred thousand. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Definition, Self, Spawned, SpawnOptions } from "../Actor.ts"
@@ -6,7 +7,7 @@ import type { AlreadySpawned, NodeDraining } from "../ActorError.ts"
 import type { ActorRef } from "../ActorRef.ts"
 import type { Address, Epoch, Id } from "../Address.ts"
 import type { ChildInfo, DrainOutcome, DrainProgress, DrainRequest } from "../Drain.ts"
-import type { Cause, NodeState } from "../NodeState.ts"
+import type { Cause as StateCause, NodeState } from "../NodeState.ts"
 import type { Terminated } from "../Supervision.ts"
 import type { Cell, StateListener } from "./cell.ts"
 import type { AnyMessage } from "./rpcSeam.ts"
@@ -54,7 +55,11 @@ export class SelfOfCell implements Self {
     ref: ActorRef<R>,
     onEnd: (terminated: Terminated) => Effect.Effect<void, never, Env>
   ): Effect.Effect<void, never, Env> {
-    return Effect.asVoid(Effect.forkIn(Effect.flatMap(ref.terminated, onEnd), this.#cell.scope))
+    // Its defect is the actor's, as a handler's is: nobody else would hear of it.
+    const told = Effect.tapCause(Effect.flatMap(ref.terminated, onEnd), (cause) =>
+      Cause.hasDies(cause) ? Effect.sync(() => this.#cell.crashed("a watch", cause)) : Effect.void
+    )
+    return Effect.asVoid(Effect.forkIn(told, this.#cell.scope))
   }
 
   state(): NodeState {
@@ -65,11 +70,11 @@ export class SelfOfCell implements Self {
     this.#cell.listen("self", listener)
   }
 
-  setAdmission(to: "open" | "cordoned", cause: Cause): boolean {
+  setAdmission(to: "open" | "cordoned", cause: StateCause): boolean {
     return this.#cell.admit(to, cause)
   }
 
-  setControl(to: "connected" | "isolated", cause: Cause): boolean {
+  setControl(to: "connected" | "isolated", cause: StateCause): boolean {
     return this.#cell.drain.move("control", to, cause)
   }
 
