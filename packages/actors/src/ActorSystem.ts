@@ -108,7 +108,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
   const metrics = new ActorMetrics(context, cells, (reason) => deadLetters.counts[reason] ?? 0)
   yield* Effect.addFinalizer(() => Effect.sync(() => metrics.remove()))
   yield* observableGauge(instruments.connected, {}, () =>
-    Effect.runSync(transport.connectedSince) === undefined ? 0 : 1
+    Effect.runSyncWith(context)(transport.connectedSince) === undefined ? 0 : 1
   )
   const host: CellHost = { context, deadLetters, metrics, cells }
   let isDead: (of: Incarnation) => Effect.Effect<boolean> = () => Effect.succeed(false)

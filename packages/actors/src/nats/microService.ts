@@ -5,6 +5,7 @@
  * Listens to questions about the service alone. Its endpoints are what the process serves anyway, named and counted by whoever serves
  * them: the client library's own services would subscribe to each again, and their metadata stays what it was at the start.
  */
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { EndpointInfo, NamedEndpointStats, ServiceIdentity } from "nats"
@@ -49,7 +50,7 @@ export const announceService = (service: MicroService): Effect.Effect<void, neve
     const transport = yield* Transport
     const run = Effect.runForkWith(yield* Effect.context())
     const { description, endpoints, id, name, version } = service
-    const started = new Date(service.startedAt).toISOString()
+    const started = DateTime.formatIso(DateTime.makeUnsafe(service.startedAt))
 
     const about = (verb: "ping" | "info" | "stats") =>
       Effect.map(service.metadata, (metadata) => ({
