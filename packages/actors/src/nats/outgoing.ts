@@ -106,17 +106,18 @@ export const makeOutgoing = Effect.fnUntraced(function* (
       sent.waiting += 1
     }
     if (sent.waiting > 0) awaited.set(sent.token, sent)
-    const failure = !isConnected()
-      ? new TransportError({ reason: "Disconnected", subject })
-      : handOver(sent, data)
+    const reply = sent.waiting > 0 ? sent.token : undefined
+    const failure = isConnected()
+      ? handOver(subject, data, reply)
+      : new TransportError({ reason: "Disconnected", subject })
     if (failure === undefined) return
     // A tell was told to be sent when the connection was there; it went in the very turn.
     if (asked.includes(undefined)) options.warn(`a frame to ${subject} was not sent: ${failure.reason}`)
     for (const each of asked) fail(each, failure.reason)
   }
-  const handOver = ({ subject, token, waiting }: Sent, data: Uint8Array): TransportError | undefined => {
+  const handOver = (subject: string, data: Uint8Array, reply?: string): TransportError | undefined => {
     try {
-      client.publish(subject, data, waiting > 0 ? { reply: `${inbox}.${token}` } : {})
+      client.publish(subject, data, reply === undefined ? {} : { reply: `${inbox}.${reply}` })
       return undefined
     } catch (cause) {
       return options.errorOf(cause, subject)
@@ -135,8 +136,7 @@ export const makeOutgoing = Effect.fnUntraced(function* (
     const [oldest] = peers.keys()
     if (oldest !== undefined && peers.size >= peersMax) peers.delete(oldest)
     peers.set(subject, { takes: false, askedAtMs })
-    if (isConnected())
-      client.publish(subject, encodeMessages([]), { reply: `${inbox}.${peerToken}${subject}` })
+    if (isConnected()) handOver(subject, encodeMessages([]), `${peerToken}${subject}`)
     return false
   }
 
@@ -220,7 +220,7 @@ export const makeOutgoing = Effect.fnUntraced(function* (
       const asked: Asked = {
         subject,
         resume,
-        timer: setTimeout(() => fail(asked, "Timeout"), Math.max(1, timeoutMs)),
+        timer: after(timeoutMs, () => fail(asked, "Timeout")),
         isOver: false,
         sent: undefined,
         at: 0
@@ -237,11 +237,11 @@ export const makeOutgoing = Effect.fnUntraced(function* (
     Effect.suspend(() => {
       if (!isConnected()) return new TransportError({ reason: "Disconnected", subject })
       if (addToTurn(subject, data, undefined)) return Effect.void
-      return Effect.try({
-        try: () => client.publish(subject, data),
-        catch: (cause) => options.errorOf(cause, subject)
-      })
+      return handOver(subject, data) ?? Effect.void
     })
 
   return { request, publish }
 })
+
+// Not a fiber: an ask that is answered costs none.
+const after = (ms: number, run: () => void): NodeJS.Timeout => setTimeout(run, Math.max(1, ms))
