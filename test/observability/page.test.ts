@@ -7,9 +7,11 @@ import { testCluster } from "../support/testCluster.ts"
 
 const page = readFileSync(join(import.meta.dirname, "../../docs/observability.md"), "utf8")
 
+const inOrder = (a: string, b: string) => (a < b ? -1 : 1)
+
 /** From the tables: `name type labels`. */
 const told = [...page.matchAll(/^\| `(ebb_\w+)` \| (\w+) \|([^|]*)\|/gm)].map(([, name, type, labels = ""]) =>
-  [name, type, ...[...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label).toSorted()].join(" ")
+  [name, type, ...[...labels.matchAll(/`(\w+)`/g)].map(([, label = ""]) => label).toSorted(inOrder)].join(" ")
 )
 
 it.live("the page names every metric of a node with its type and labels, and none that is not there", () =>
@@ -23,8 +25,8 @@ it.live("the page names every metric of a node with its type and labels, and non
 
     const shown = [...text.matchAll(/^# TYPE (ebb_\w+) (\w+)$/gm)].map(([, name = "", type]) => {
       const line = new RegExp(`^${name}(?:_count)?(?:{([^}]*)})? `, "m").exec(text)
-      const labels = [...(line?.[1] ?? "").matchAll(/(\w+)="/g)].map(([, label]) => label)
-      return [name, type, ...labels.toSorted()].join(" ")
+      const labels = [...(line?.[1] ?? "").matchAll(/(\w+)="/g)].map(([, label = ""]) => label)
+      return [name, type, ...labels.toSorted(inOrder)].join(" ")
     })
     expect(shown.toSorted()).toEqual(told.toSorted())
   })
