@@ -1,6 +1,7 @@
 /**
  * The wire, version 1: what is inside a frame. MessagePack maps with short keys; a reader ignores keys it does not know, so a
- * compatible change is a new key. The target's kind, id and incarnation are in the subject, where NATS permissions see them.
+ * compatible change is a new key. Whom it is for is not in here: the incarnation is in the subject, where NATS permissions
+ * see it; kind and id are there too, or beside the frame when several share one (`nats/sharedFrames`).
  *
  * Request: `m` message tag, `p` payload, `d` milliseconds the asker still waits (absent: a tell), `e` epoch as [registry, revision],
  * `f` the sender's incarnation, `i` the sender's number for it, `t` the sender's span as [trace id, span id, sampled], `c` how many items

@@ -1,7 +1,7 @@
 /**
  * Frames that arrive from other processes, onto cells. Guarantees: each is answered, or counted as a dead letter, whatever is in
- * it; system messages go past the mailbox; the target is taken from the subject, which NATS permissions have seen. What waited
- * while this process was paused is refused, but for what changes nothing.
+ * it; system messages go past the mailbox; the process is the one that the subject names, which NATS permissions have seen: who may send to one
+ * actor of it may send to all. What waited while this process was paused is refused, but for what changes nothing.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
