@@ -35,13 +35,14 @@ const parent = define("parent", Parent, (self, { log, onStart }: World) =>
   Effect.gen(function* () {
     yield* Effect.addFinalizer(() => Effect.sync(() => log.push("release parent")))
     yield* onStart(self)
+    const runSync = Effect.runSyncWith(yield* Effect.context())
     return {
       Ping: () => Effect.void,
       Die: () => Effect.die(new Error("no reason")),
       Work: () => Effect.sleep("4 seconds"),
       // It ends in the handler's own body: the stream that it gives is begun, if at all, after that.
       Ticks: () => {
-        Effect.runSync(self.stop("in its handler"))
+        runSync(self.stop("in its handler"))
         return Stream.fromEffectRepeat(
           Effect.delay(
             Effect.sync(() => log.push("tick")),
