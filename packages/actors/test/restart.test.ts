@@ -68,6 +68,9 @@ const spawned = Effect.fnUntraced(function* (world: Omit<World, "log"> = {}) {
     ref,
     started,
     isThere: () => here.local(Fragile, "fragile", "f") !== undefined,
+    stop: here
+      .system(here.incarnation)
+      .ask("Stop", { kind: "fragile", id: "f", detail: "enough", kill: false }),
     killLeaf: Effect.suspend(
       () => here.local(Leaf, "leaf", "kid")?.ask("Die", undefined) ?? Effect.void
     ).pipe(Effect.exit)
@@ -117,6 +120,9 @@ it.effect("one whose child's crash is its own while it starts serves nobody befo
     const waits = yield* pinged(ref, 60_000)
     yield* TestClock.adjust(100)
     yield* killLeaf
+    // Its start is not waited for.
+    yield* TestClock.adjust(1)
+    expect(log).toEqual(["start 1", "release 1"])
     yield* TestClock.adjust("9 seconds")
     expect(log).toEqual(["start 1", "release 1"])
     expect(born.pollUnsafe()).toBeUndefined()
@@ -157,6 +163,24 @@ it.effect("a handler that was left behind touches nothing of the next run: not i
     yield* Deferred.succeed(gate, undefined)
     expect(yield* Fiber.join(behind)).toBe("run 2")
     expect(log).toEqual(["start 1", "release 1", "start 2"])
+  }).pipe(quietly)
+)
+
+it.effect("a handler that was left behind does not hold up the end of the next run", () =>
+  Effect.gen(function* () {
+    const { killLeaf, log, ref, stop } = yield* spawned({
+      onStart: (self, run) =>
+        run === 1 ? Effect.orDie(self.spawn(leaf, "kid", undefined, { onCrash: "escalate" })) : Effect.void,
+      work: () => Effect.uninterruptible(Effect.never)
+    })
+    yield* ref.tell("Work", undefined)
+    yield* killLeaf
+    for (let seconds = 0; seconds < 15; seconds++) yield* TestClock.adjust("1 second")
+    const over = yield* Effect.forkChild(ref.terminated, { startImmediately: true })
+    yield* stop
+    yield* TestClock.adjust(1)
+    expect(over.pollUnsafe()).toMatchObject({ value: { by: "parent" } })
+    expect(log).toEqual(["start 1", "release 1", "start 2", "release 2"])
   }).pipe(quietly)
 )
 
