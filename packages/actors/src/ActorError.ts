@@ -102,7 +102,8 @@ export class ActorCrashed extends Schema.TaggedError<ActorCrashed>()("ActorCrash
 }) {
   readonly retry = "unknown"
   override get message() {
-    return `${this.kind} '${this.id}' ended while it handled the message: ${this.reason}`
+    const who = this.kind === "" ? "the message was handled, and" : `${this.kind} '${this.id}'`
+    return `${who} gave no answer to it: ${this.reason}`
   }
 }
 

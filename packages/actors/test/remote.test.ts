@@ -249,3 +249,18 @@ it.effect("any frame on an actor's or the system subject is answered, or counted
     expect(yield* ref.ask("Total", undefined)).toBe(0)
   })
 )
+
+it.effect("what a contract's checks refuse is malformed, here as far away, and reaches nobody", () =>
+  Effect.gen(function* () {
+    const { local, ref } = yield* two()
+    for (const to of [local, ref]) {
+      const half = { by: 0.5 }
+      expect(yield* Effect.flip(to.ask("Add", half))).toMatchObject({
+        _tag: "MalformedMessage",
+        retry: "never"
+      })
+      expect(yield* Effect.flip(to.tell("Add", half))).toMatchObject({ _tag: "MalformedMessage" })
+    }
+    expect(yield* ref.ask("Total", undefined)).toBe(0)
+  })
+)

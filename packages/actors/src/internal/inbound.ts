@@ -33,7 +33,8 @@ import { ServedStreams, streamIsGone } from "./servedStreams.ts"
 /** A watcher that asks for longer is answered earlier, and asks again; what it left behind does not stay for ever. */
 const watchHoldMaxMs = 60_000
 
-const hadBeenPaused = "its process had been paused, and the message had waited for it to go on"
+const hadBeenPaused =
+  "its process had been paused, or busy for seconds, and the message had waited for it to go on"
 
 export type SystemMessage = typeof SystemProtocol extends Protocol<infer R> ? R : never
 

@@ -2,7 +2,7 @@
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { AskTimeout, UnsupportedMessage } from "../ActorError.ts"
@@ -48,15 +48,16 @@ class LocalRef {
     if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
     const timeoutMs = options?.timeoutMs ?? defaultAskTimeoutMs
     return Effect.withFiber((fiber) => {
+      const payload = codec.make(input)
+      if (Exit.isFailure(payload)) return payload
       const { lane } = this.#cell
       // Most handlers answer in this turn: no fiber waits, and no clock is set, before it is known that one is needed.
       let answer: Exit.Exit<unknown, unknown> | undefined
       let resume = (exit: Exit.Exit<unknown, unknown>): void => {
         answer = exit
       }
-      const message = this.#message(codec, input, fiber.context, this.#cell.nowMs() + timeoutMs, (exit) =>
-        resume(exit)
-      )
+      const deadline = this.#cell.nowMs() + timeoutMs
+      const message = this.#message(codec, payload.value, fiber.context, deadline, (exit) => resume(exit))
       lane.deliver(message)
       if (answer !== undefined) return answer
       return Effect.callback<unknown, unknown>((resumed) => {
@@ -75,9 +76,12 @@ class LocalRef {
   tell(tag: string, input: unknown): Effect.Effect<void, unknown> {
     const codec = codecOf(this.#protocol, tag)
     if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
-    return Effect.withFiber((fiber) => {
+    return Effect.withFiber((fiber): Effect.Effect<void, unknown> => {
+      const payload = codec.make(input)
+      if (Exit.isFailure(payload)) return Exit.failCause(payload.cause)
       const forEver = Number.POSITIVE_INFINITY
-      const refused = this.#cell.lane.deliver(this.#message(codec, input, fiber.context, forEver, undefined))
+      const message = this.#message(codec, payload.value, fiber.context, forEver, undefined)
+      const refused = this.#cell.lane.deliver(message)
       return refused === undefined ? Effect.void : Effect.fail(refused)
     })
   }
@@ -88,14 +92,14 @@ class LocalRef {
 
   #message(
     codec: MessageCodec,
-    input: unknown,
+    payload: unknown,
     context: Context.Context<never>,
     deadline: number,
     reply: UserMessage["reply"]
   ): UserMessage {
     return {
       codec,
-      payload: codec.make(input),
+      payload,
       isEncoded: false,
       deadline,
       reply,

@@ -76,7 +76,8 @@ const sendRequest = (
   credit?: number
 ): Effect.Effect<Uint8Array, AskError> => {
   const { from, transport } = far
-  const encoded = codec.encodePayload(codec.make(input))
+  const made = codec.make(input)
+  const encoded = Exit.isFailure(made) ? made : codec.encodePayload(made.value)
   if (Exit.isFailure(encoded)) return Exit.failCause(encoded.cause)
   const { tag } = codec
   return Effect.withFiber((fiber) => {
@@ -155,7 +156,7 @@ export const remoteRef = <R extends AnyMessage>(
     tell: (tag: string, input: unknown) => {
       const codec = codecOf(protocol, tag)
       if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
-      return Effect.suspend(() => codec.encodePayload(codec.make(input))).pipe(
+      return Effect.suspend(() => Effect.flatMap(codec.make(input), codec.encodePayload)).pipe(
         Effect.flatMap((payload) =>
           far.transport.publish(subject, encodeRequest({ tag, payload, epoch, from: far.from }))
         ),

@@ -80,8 +80,8 @@ export interface MessageCodec {
   readonly interruptible: boolean
   readonly idempotent: IdempotentOptions | undefined
   readonly traced: boolean
-  /** Fills in constructor defaults; throws a SchemaError on a payload that the caller's types already forbid. */
-  readonly make: (input: unknown) => unknown
+  /** Fills in constructor defaults. What the contract's checks refuse is malformed here as it would be far away. */
+  readonly make: (input: unknown) => Exit.Exit<unknown, MalformedMessage>
   /** The message has no payload, or its answer no value. */
   readonly takesNothing: boolean
   readonly givesNothing: boolean
@@ -120,6 +120,9 @@ const malformed = (problem: string) =>
     problem: problem.length <= problemLength ? problem : `${problem.slice(0, problemLength)}…`
   })
 
+const malformedExit = (tag: string, error: unknown) =>
+  Exit.fail(malformed(`${tag}: ${error instanceof Error ? error.message : String(error)}`))
+
 const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
   const wrap =
     (run: (input: unknown) => Exit.Exit<unknown, Schema.SchemaError>) =>
@@ -136,7 +139,13 @@ const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
     interruptible: Context.get(rpc.annotations, Interruptible),
     idempotent: Context.get(rpc.annotations, Idempotent),
     traced: Context.get(rpc.annotations, Traced),
-    make: (input) => rpc.payloadSchema.make(input),
+    make: (input) => {
+      try {
+        return Exit.succeed(rpc.payloadSchema.make(input))
+      } catch (error) {
+        return malformedExit(rpc._tag, error)
+      }
+    },
     takesNothing: SchemaAST.isVoid(rpc.payloadSchema.ast),
     givesNothing: SchemaAST.isVoid(rpc.successSchema.ast),
     encodePayload: wrap(Schema.encodeUnknownExit(payload)),

@@ -73,7 +73,7 @@ export const makeControlClient = Effect.fnUntraced(function* (cluster: string) {
   ): Effect.Effect<unknown, ControlError> => {
     const codec = codecOf(ControlProtocol, command)
     if (codec === undefined) return Effect.die(`no such command: ${command}`)
-    return Effect.suspend(() => codec.encodePayload(codec.make(input))).pipe(
+    return Effect.flatMap(codec.make(input), codec.encodePayload).pipe(
       Effect.flatMap((payload) =>
         transport
           .request(names.control(command), pack(payload ?? {}), { timeoutMs })
