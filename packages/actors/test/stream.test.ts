@@ -15,10 +15,18 @@ import { system } from "./runtime.fixture.ts"
 
 class Broken extends Schema.TaggedError<Broken>()("Broken", { at: Schema.Int }) {}
 
+class AtLength extends Schema.TaggedError<AtLength>()("AtLength", { words: Schema.String }) {}
+
 const Feed = protocol(
   message("Count", { payload: { to: Schema.Int }, success: Schema.Int, error: Broken, stream: true }),
   message("Follow", { success: Schema.String, stream: true }),
   message("Large", { payload: { bytes: Schema.Int }, success: Schema.Uint8Array, stream: true }),
+  message("FailAtLength", {
+    payload: { bytes: Schema.Int },
+    success: Schema.Int,
+    error: AtLength,
+    stream: true
+  }),
   message("Ping", { success: Schema.String })
 )
 
@@ -48,6 +56,8 @@ const open = Effect.fnUntraced(function* () {
         ),
       Large: ({ bytes }: { readonly bytes: number }) =>
         Stream.fromIterable([1, 2, 3].map((fill) => new Uint8Array(bytes).fill(fill))),
+      FailAtLength: ({ bytes }: { readonly bytes: number }) =>
+        Stream.concat(Stream.make(1, 2), Stream.fail(new AtLength({ words: "x".repeat(bytes) }))),
       Ping: () => Effect.as(self.stop("pinged"), "pong")
     })
   )
@@ -161,6 +171,17 @@ it.effect("items are packed into frames by what fits; one that fits into none is
     const { error } = yield* collected(far.stream("Large", { bytes: 1_100_000 }))
     expect(error).toMatchObject({ _tag: "MalformedMessage" })
   })
+)
+
+it.effect(
+  "a stream that fails with more than a frame holds ends all the same, with what it gave before",
+  () =>
+    Effect.gen(function* () {
+      const { far } = yield* open()
+      const { error, items } = yield* collected(far.stream("FailAtLength", { bytes: 1_100_000 }))
+      expect(items).toEqual([1, 2])
+      expect(error).toMatchObject({ _tag: "MalformedMessage" })
+    })
 )
 
 it.effect("a stream whose answers are lost fails at the asker, and is ended at the actor as abandoned", () =>
