@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import { expect, it } from "@effect/vitest"
-import { seeded } from "../control/seeded.ts"
+import { seededRandom } from "@ebb/actors/testing"
 import { testCluster } from "../support/testCluster.ts"
 import { nodePool } from "./nodePool.ts"
 import { type Fault, spawnFlood } from "./spawnFlood.ts"
@@ -32,7 +32,7 @@ it.live(
           name,
           rooms: 200,
           fault,
-          random: seeded(seed + run)
+          random: seededRandom(seed + run)
         })
         const { createdAgain, failed, slowestMs, superseded, wrong } = flood
         const seconds = ((performance.now() - began) / 1000).toFixed(1)

@@ -1,6 +1,6 @@
 /** Bad input of every sort, made out of a good one: bytes that are no message, and messages whose fields are not what they should be. */
 import { decode, encode, ExtData } from "@msgpack/msgpack"
-import { seeded } from "./seeded.ts"
+import { seededRandom } from "@ebb/actors/testing"
 
 export interface BadBytes {
   readonly name: string
@@ -12,7 +12,7 @@ const mebibyte = 1024 * 1024
 const repeated = (part: ReadonlyArray<number>): Uint8Array =>
   Uint8Array.from({ length: mebibyte }, (_, n) => part[n % part.length] ?? 0)
 
-const random = seeded(20_261_123)
+const random = seededRandom(20_261_123)
 const garbage = Uint8Array.from({ length: mebibyte }, () => Math.floor(random() * 256))
 const listsInEachOther = repeated([0x91])
 const mapsInEachOther = repeated([0x81, 0xa1, 0x61])

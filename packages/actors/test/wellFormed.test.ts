@@ -1,3 +1,4 @@
+import { seededRandom } from "../src/testing/index.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { decode, encode } from "@msgpack/msgpack"
 import * as Exit from "effect/Exit"
@@ -87,7 +88,7 @@ describe("bytes from outside", () => {
   })
 
   it("are found whole exactly when a decoder finds them so", () => {
-    const random = seeded(20_241_123)
+    const random = seededRandom(20_241_123)
     for (let round = 0; round < 20_000; round++) {
       const bytes = Uint8Array.from({ length: 1 + Math.floor(random() * 12) }, () =>
         Math.floor(random() * 256)
@@ -119,12 +120,4 @@ const thrownBy = (run: () => unknown): unknown => {
   } catch (error) {
     return error
   }
-}
-
-/** mulberry32. */
-const seeded = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
 }

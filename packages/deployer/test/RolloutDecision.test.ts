@@ -1,3 +1,4 @@
+import { seededRandom } from "@ebb/actors/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { InstanceState, type Signalled } from "../src/Orchestrator.ts"
@@ -5,7 +6,7 @@ import type { ProtocolRange } from "../src/internal/protocolGap.ts"
 import { isOpen, type OpenRollout } from "../src/Rollout.ts"
 import { type Cluster, decide, defaultLimits, type Step } from "../src/RolloutDecision.ts"
 import type { ForceMode, RolloutEvent } from "../src/RolloutEvent.ts"
-import { Killed, randomOf, SimulatedCluster, type Simulation } from "./simulatedRollout.ts"
+import { Killed, SimulatedCluster, type Simulation } from "./simulatedRollout.ts"
 
 const old = [
   { instance: "u-1", version: "v1", cordoned: false },
@@ -15,7 +16,7 @@ const old = [
 
 /** Runs to the end, beginning again each time it was killed. */
 const rollOut = (seed: number, simulation: Simulation): SimulatedCluster => {
-  const cluster = new SimulatedCluster(randomOf(seed), simulation)
+  const cluster = new SimulatedCluster(seededRandom(seed), simulation)
   const insist = (turn: () => unknown) => {
     for (;;) {
       try {

@@ -2,3 +2,4 @@
 export * as TestBus from "./TestBus.ts"
 export * as TestRegistry from "./TestRegistry.ts"
 export * as TestEventLog from "./TestEventLog.ts"
+export { seededRandom } from "./seededRandom.ts"
