@@ -113,11 +113,13 @@ export const sealHeader = (
 }
 
 /** Over the header's first 16 bytes and the payload: a flipped length or track is noticed as well. */
-export const checksum = (bytes: Buffer, at: number, payloadBytes: number): number =>
-  crc32(
-    bytes.subarray(at + recordHeaderBytes, at + recordHeaderBytes + payloadBytes),
-    crc32(bytes.subarray(at, at + 16))
-  )
+export const checksum = (
+  bytes: Buffer,
+  at: number,
+  payloadBytes: number,
+  header: Buffer = bytes.subarray(at, at + 16)
+): number =>
+  crc32(bytes.subarray(at + recordHeaderBytes, at + recordHeaderBytes + payloadBytes), crc32(header))
 
 export const encodeMap = (value: object): Uint8Array => MessagePack.encode(value, { ignoreUndefined: true })
 

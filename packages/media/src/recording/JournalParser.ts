@@ -69,6 +69,21 @@ export const makeJournalParser = (): JournalParser => {
     rest[at] === recordMarker && rest.readUInt32BE(at + 4) <= maxPayloadBytes
   const intact = (at: number, payloadBytes: number): boolean =>
     rest.readUInt32BE(at + 16) === checksum(rest, at, payloadBytes)
+  /**
+   * The end of a record whose length is what was damaged, by one bit: the length with which the checksum is right. To go by the damaged
+   * one could end on a later record's beginning, and lose those between.
+   */
+  const trueEnd = (at: number, payloadBytes: number): number | undefined => {
+    const header = Buffer.from(rest.subarray(at, at + 16))
+    for (let bit = 1; bit <= maxPayloadBytes; bit *= 2) {
+      const candidate = payloadBytes ^ bit
+      const end = at + recordHeaderBytes + candidate
+      if (candidate > maxPayloadBytes || end > rest.length) continue
+      header.writeUInt32BE(candidate, 4)
+      if (rest.readUInt32BE(at + 16) === checksum(rest, at, candidate, header)) return end
+    }
+    return undefined
+  }
 
   const take = (final: boolean): Array<JournalRecord> => {
     const out: Array<JournalRecord> = []
@@ -93,25 +108,24 @@ export const makeJournalParser = (): JournalParser => {
       }
       const payloadBytes = rest.readUInt32BE(at + 4)
       const next = at + recordHeaderBytes + payloadBytes
-      if (next > rest.length) {
-        if (!final) break
-        lookOneOn()
-        continue
-      }
-      if (!intact(at, payloadBytes)) {
+      if (next > rest.length && !final) break
+      if (next > rest.length || !intact(at, payloadBytes)) {
         if (searched !== undefined) {
           lookOneOn()
           continue
         }
-        if (!final && next + recordHeaderBytes > rest.length) break
-        const followed = next === rest.length || (next + recordHeaderBytes <= rest.length && plausible(next))
+        // What follows tells where this one ends, and the longest may end a mebibyte from here.
+        if (!final && at + 2 * recordHeaderBytes + maxPayloadBytes > rest.length) break
+        const after = trueEnd(at, payloadBytes) ?? next
+        const followed =
+          after === rest.length || (after + recordHeaderBytes <= rest.length && plausible(after))
         if (!followed) {
           lookOneOn()
           continue
         }
         stats.damaged += 1
-        stats.damagedBytes += next - at
-        at = next
+        stats.damagedBytes += after - at
+        at = after
         continue
       }
       if (searched !== undefined) {

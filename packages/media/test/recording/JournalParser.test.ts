@@ -92,6 +92,18 @@ describe("JournalParser", () => {
     )
   })
 
+  it("loses no other record where the flipped bit is of a length that then ends where a later one begins", () => {
+    const pieces = [16, 12, 5].map((size, i) => rtp(i, Buffer.alloc(size, 1)))
+    const bytes = Buffer.concat(pieces)
+    bytes[7] = (bytes[7] ?? 0) ^ 32
+    const { records, stats } = parse(bytes)
+    assert.deepStrictEqual(
+      records.map((each) => each.arrivalUs),
+      [1, 2]
+    )
+    assert.deepInclude(stats, { damaged: 1, damagedBytes: pieces[0]?.length, tornBytes: 0 })
+  })
+
   it("finds the next record after a hole of zeros, as a power cut leaves them", () => {
     const bytes = Buffer.concat([rtp(0, Buffer.from("one")), Buffer.alloc(4096), rtp(1, Buffer.from("two"))])
     const { records, stats } = parse(bytes)
