@@ -95,6 +95,7 @@ const manifest = {
   startedAt: at,
   state: "Capturing"
 }
+const manifestWithOptions = { ...manifest, options: { result: "tracks", kinds: ["audio"], data: true } }
 const receipt = {
   format: 1,
   recordingId: "rec",
@@ -158,8 +159,8 @@ const emptyReceipt = {
 }
 const givenUp = { format: 1, by: "ada", at, reason: "the camera was broken" }
 
-/** By the name of its type: the records of a journal, all of track 1 at 1.25 s. Of `rtp` the packet, in hexadecimal. */
-export const journalRecords: Readonly<Record<string, ReadonlyArray<Fields | string | undefined>>> = {
+/** By the name of its type: the records of a journal, all of track 1 at 1.25 s. Of `rtp` the packet, of `data` the message, in hexadecimal. */
+export const journalRecords: Readonly<Record<string, ReadonlyArray<Fields | Later | string | undefined>>> = {
   anchor: [{ wallMs: at, recordingId: "rec", incarnation: "inc", part: 0 }],
   track: [
     {
@@ -172,7 +173,30 @@ export const journalRecords: Readonly<Record<string, ReadonlyArray<Fields | stri
       payloadType: 97,
       ssrc: 2222
     },
-    { producerId: "p1", kind: "video", mimeType: "video/VP8", clockRate: 90_000 }
+    { producerId: "p1", kind: "video", mimeType: "video/VP8", clockRate: 90_000 },
+    after("0.1.0", {
+      producerId: "p1",
+      peerId: "ada",
+      kind: "video",
+      mimeType: "video/H264",
+      clockRate: 90_000,
+      payloadType: 103,
+      ssrc: 3333,
+      layer: 1,
+      rid: "h",
+      source: "camera",
+      parameters: { "profile-level-id": "42e01f", "packetization-mode": 1 }
+    }),
+    after("0.1.0", {
+      producerId: "d1",
+      peerId: "ada",
+      kind: "data",
+      mimeType: "text/plain",
+      clockRate: 1000,
+      source: "chat",
+      label: "chat",
+      protocol: "lines"
+    })
   ],
   rtp: ["80610001000003c0000008aefc"],
   senderReport: [
@@ -181,8 +205,13 @@ export const journalRecords: Readonly<Record<string, ReadonlyArray<Fields | stri
   ],
   gap: [{ packets: 3, reason: "ENOSPC" }],
   trackEnd: [undefined],
-  seal: [{ reason: "stopped" }]
+  seal: [{ reason: "stopped" }],
+  data: [after("0.1.0", { ppid: 51, payload: "68656c6c6f" })],
+  pause: [after("0.1.0", {}), after("0.1.0", { by: "ada", reason: "off the record" })],
+  resume: [after("0.1.0", {}), after("0.1.0", { by: "ada", reason: "on it again" })]
 }
+/** What 0.1.0 skips, and counts. */
+const newTypes: ReadonlySet<string> = new Set(["data", "pause", "resume"])
 
 const record = (
   name: string,
@@ -311,17 +340,27 @@ const recordBytes = (build: Build, type: number, payload: Uint8Array): Uint8Arra
 const journalRows = (current: Build): ReadonlyArray<Row> =>
   Object.entries(journalRecords).flatMap(([name, samples]) => {
     const type = current.journal.recordType[name as keyof Build["journal"]["recordType"]]
-    return samples.map((sample, index): Row => {
+    return samples.map((given, index): Row => {
+      const isGrown = given !== undefined && isLater(given)
+      const sample = isGrown ? given.value : given
       const payload = (build: Build, plain: Plain) =>
         typeof plain === "string"
           ? Buffer.from(plain, "hex")
           : plain === null
             ? new Uint8Array(0)
-            : build.journal.encodeMap(plain as object)
+            : build.journal.encodeMap(
+                name === "data"
+                  ? {
+                      ...(plain as Fields),
+                      payload: Buffer.from(String((plain as Fields)["payload"]), "hex")
+                    }
+                  : (plain as object)
+              )
       return {
         fixture: "records",
         name: `journal: ${name}${index === 0 ? "" : ` ${index + 1}`}`,
         plain: sample ?? null,
+        ...(isGrown ? { after: given.after, isNewKind: newTypes.has(name) } : {}),
         encode: (build) => Effect.sync(() => recordBytes(build, type, payload(build, sample ?? null))),
         decode: (build, bytes) =>
           Effect.suspend(() => {
@@ -331,7 +370,8 @@ const journalRows = (current: Build): ReadonlyArray<Row> =>
               ? Effect.fail(read)
               : Effect.succeed(read)
           }),
-        write: (plain) => recordBytes(current, type, payload(current, plain))
+        write: (plain) => recordBytes(current, type, payload(current, plain)),
+        openMaps: ["parameters"]
       }
     })
   })
@@ -382,10 +422,14 @@ export const recordRows = (current: Build): ReadonlyArray<Row> => [
     ).map((row) => ({ ...row, isClosed: tag === "ForceIntended", isNewKind: row.after === "0.1.0" }))
   ),
   ...indexRows,
-  ...file("manifest.json", [manifest], ({ manifest: { readManifest, writeManifest } }) => ({
-    write: writeManifest,
-    read: readManifest
-  })),
+  ...file(
+    "manifest.json",
+    [manifest, after("0.1.0", manifestWithOptions)],
+    ({ manifest: { readManifest, writeManifest } }) => ({
+      write: writeManifest,
+      read: readManifest
+    })
+  ),
   ...file(
     "receipt.json",
     [receipt, emptyReceipt],

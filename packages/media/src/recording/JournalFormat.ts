@@ -28,7 +28,10 @@ export const recordType = {
   senderReport: 4,
   gap: 5,
   trackEnd: 6,
-  seal: 7
+  seal: 7,
+  data: 8,
+  pause: 9,
+  resume: 10
 } as const
 
 /** Numbers the tracks of one journal from 1; 0 means no track. */
@@ -38,14 +41,29 @@ export const TrackInfo = Schema.Struct({
   producerId: Schema.String,
   /** Tracks of one peer share one sender clock. Without it the track is on its own. */
   peerId: Schema.optionalKey(Schema.String),
-  kind: openLiterals(["audio", "video"]),
+  kind: openLiterals(["audio", "video", "data"]),
+  /** audio/opus, video/VP8, video/VP9, video/H264, video/AV1; of data application/octet-stream or text/plain. */
   mimeType: Schema.String,
+  /** Hz; of data 1000. */
   clockRate: Schema.Finite,
   channels: Schema.optionalKey(Schema.Finite),
   /** When given, packets with another payload type (RTX, comfort noise) are counted and left out. */
   payloadType: Schema.optionalKey(Schema.Finite),
   /** When given, packets with another SSRC are counted and left out. */
-  ssrc: Schema.optionalKey(Schema.Finite)
+  ssrc: Schema.optionalKey(Schema.Finite),
+  /** Of simulcast: the index of the sender's encoding, in the order it gave them. Each is a track of its own, with the same `producerId`. */
+  layer: Schema.optionalKey(Schema.Finite),
+  /** The encoding's name, where the sender gave one (RFC 8851). */
+  rid: Schema.optionalKey(Schema.String),
+  /** The sender's own word: camera, screen, microphone. */
+  source: Schema.optionalKey(Schema.String),
+  /** The codec's format parameters (`fmtp`): profile-level-id, packetization-mode, profile-id. */
+  parameters: Schema.optionalKey(
+    Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Finite, Schema.Boolean]))
+  ),
+  /** Of a data channel (RFC 8832). */
+  label: Schema.optionalKey(Schema.String),
+  protocol: Schema.optionalKey(Schema.String)
 })
 export interface TrackInfo extends Schema.Schema.Type<typeof TrackInfo> {}
 
@@ -77,6 +95,17 @@ export interface Gap extends Schema.Schema.Type<typeof Gap> {}
 export const Seal = Schema.Struct({ reason: Schema.String })
 export interface Seal extends Schema.Schema.Type<typeof Seal> {}
 
+/** One message of a data channel, with its SCTP payload protocol identifier (RFC 8831): 51 text, 53 binary, 56 and 57 the same empty. */
+export const Data = Schema.Struct({ ppid: Schema.Finite, payload: Schema.Uint8Array })
+export interface Data extends Schema.Schema.Type<typeof Data> {}
+
+/** From here on nothing was to be recorded, or, of a resume, all again: who wanted that, and why. */
+export const Pause = Schema.Struct({
+  by: Schema.optionalKey(Schema.String),
+  reason: Schema.optionalKey(Schema.String)
+})
+export interface Pause extends Schema.Schema.Type<typeof Pause> {}
+
 interface Located {
   readonly track: TrackNumber
   readonly arrivalUs: number
@@ -91,6 +120,9 @@ export type JournalRecord = Located &
     | { readonly _tag: "Gap"; readonly gap: Gap }
     | { readonly _tag: "TrackEnd" }
     | { readonly _tag: "Seal"; readonly seal: Seal }
+    | { readonly _tag: "Data"; readonly data: Data }
+    | { readonly _tag: "Pause"; readonly pause: Pause }
+    | { readonly _tag: "Resume"; readonly resume: Pause }
     /** A type of a newer version, or a known one whose content does not decode. */
     | { readonly _tag: "Unknown"; readonly type: number; readonly detail: string }
   )
@@ -132,6 +164,8 @@ const readTrack = readMap(TrackInfo)
 const readReport = readMap(SenderReport)
 const readGap = readMap(Gap)
 const readSeal = readMap(Seal)
+const readData = readMap(Data)
+const readPause = readMap(Pause)
 
 /** Total: what cannot be decoded comes back as `Unknown`. The CRC has been checked before. */
 export const decodeRecord = (
@@ -157,6 +191,12 @@ export const decodeRecord = (
         return { _tag: "TrackEnd", ...at }
       case recordType.seal:
         return { _tag: "Seal", ...at, seal: readSeal(payload) }
+      case recordType.data:
+        return { _tag: "Data", ...at, data: readData(payload) }
+      case recordType.pause:
+        return { _tag: "Pause", ...at, pause: readPause(payload) }
+      case recordType.resume:
+        return { _tag: "Resume", ...at, resume: readPause(payload) }
       default:
         return { _tag: "Unknown", ...at, type, detail: "unknown record type" }
     }

@@ -23,6 +23,23 @@ export const manifestFormat = 1
 export const RecordingState = openLiterals(["Capturing", "Sealing", "Computed", "Failed"])
 export type RecordingState = typeof RecordingState.Type
 
+/**
+ * What the recording was asked to become, as `recording.start` had it. Durable before the first packet, so that whoever computes the part
+ * knows.
+ *
+ * - `file`    every track a stream of one file, nothing encoded again. The default
+ * - `tracks`  a file for each track, nothing encoded again
+ * - `grid`    one file to be played: the cameras side by side, the sound mixed
+ */
+export const RecordingOptions = Schema.Struct({
+  result: Schema.optionalKey(openLiterals(["file", "tracks", "grid"])),
+  /** Only tracks of these were captured. Default: all. */
+  kinds: Schema.optionalKey(Schema.Array(openLiterals(["audio", "video"]))),
+  /** Whether data channels were captured. Default: no. */
+  data: Schema.optionalKey(Schema.Boolean)
+})
+export interface RecordingOptions extends Schema.Schema.Type<typeof RecordingOptions> {}
+
 export const Manifest = Schema.Struct({
   format: Schema.Finite,
   recordingId: StoredId,
@@ -33,7 +50,8 @@ export const Manifest = Schema.Struct({
   part: Schema.Int,
   /** Wall clock, milliseconds since 1970. */
   startedAt: Schema.Finite,
-  state: RecordingState
+  state: RecordingState,
+  options: Schema.optionalKey(RecordingOptions)
 })
 export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
 

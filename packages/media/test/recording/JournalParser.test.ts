@@ -101,7 +101,7 @@ describe("JournalParser", () => {
       records.map((each) => each.arrivalUs),
       [1, 2]
     )
-    assert.deepInclude(stats, { damaged: 1, damagedBytes: pieces[0]?.length, tornBytes: 0 })
+    assert.deepInclude(stats, { damaged: 1, damagedBytes: pieces[0]?.length ?? 0, tornBytes: 0 })
   })
 
   it("finds the next record after a hole of zeros, as a power cut leaves them", () => {
