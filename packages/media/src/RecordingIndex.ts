@@ -84,9 +84,7 @@ export class RecordingIndex extends Context.Service<
           bytes: receipt.bytes,
           durationMs: receipt.durationMs,
           computedAt: receipt.computedAt,
-          ...(receipt.file === undefined
-            ? {}
-            : { file: path.join(store.location, receipt.recordingId, receipt.file) }),
+          ...(receipt.file === undefined ? {} : { file: store.locate(receipt.recordingId, receipt.file) }),
           ...(receipt.sha256 === undefined ? {} : { sha256: receipt.sha256 })
         }
       }

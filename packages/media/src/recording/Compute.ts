@@ -117,7 +117,7 @@ export const compute: (
       }
       const nothing = { index, muxed: undefined, staged: "", problems: [], undecodable: [] }
       if (index.streams.length === 0) return nothing
-      const staged = yield* store.stage(manifest.recordingId, part)
+      const staged = yield* store.stage(manifest.recordingId, part, "media")
       const muxed = yield* muxPart({
         journalFile,
         index,
@@ -147,7 +147,7 @@ export const compute: (
     // From the choice of the names to the receipt that takes them: another part may be as far at this moment.
     yield* store.exclusive(manifest.recordingId)
     const names = yield* freeNames(manifest.recordingId, part)
-    if (media !== undefined) yield* store.publish(manifest.recordingId, part, names.media)
+    if (media !== undefined) yield* store.publish(manifest.recordingId, part, "media", names.media)
     const receipt: Receipt = {
       format: receiptFormat,
       recordingId: manifest.recordingId,
@@ -197,7 +197,7 @@ const finishPart = Effect.fnUntraced(function* (partFolder: string, receipt: Rec
 /** The plain names, unless another part of the same recording has them: then the part's own. */
 const freeNames = Effect.fnUntraced(function* (recordingId: string, part: string) {
   const store = yield* RecordingStore
-  const suffix = (yield* store.receipts(recordingId)).size > 0 ? `-${part}` : ""
+  const suffix = yield* store.suffix(recordingId, part)
   return { media: `recording${suffix}.webm`, receipt: `receipt${suffix}.json` }
 })
 

@@ -151,7 +151,7 @@ describe("computing in a process of its own", () => {
           "journal.ebbj",
           "manifest.json"
         ])
-        assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".0-incarnation.staged"])
+        assert.deepStrictEqual(fs.readdirSync(path.join(store, "rec")), [".0-incarnation.media.staged"])
       }),
     patience
   )
