@@ -127,7 +127,10 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
           )
         )
     yield* media
-      .watchProducers({ opened: (producer) => Effect.asVoid(capture(producer)), closed: () => Effect.void })
+      .watchProducers({
+        opened: (producer) => (producer.kind === "data" ? Effect.void : Effect.asVoid(capture(producer))),
+        closed: () => Effect.void
+      })
       .pipe(Scope.provide(captures))
 
     const finish = Effect.fnUntraced(function* (reason: string) {

@@ -21,16 +21,32 @@ import type {
 
 export type Kind = "audio" | "video"
 
-/** Each with the one clock its RTP payload format allows: Opus 48000 Hz and 2 channels, VP8 90000 Hz. */
-export type Codec = "opus" | "vp8"
+/** Each with the one clock its RTP payload format allows: Opus 48000 Hz and 2 channels, video 90000 Hz. */
+export type Codec = "opus" | "vp8" | "vp9" | "h264" | "av1"
+
+/** A codec's fmtp, by name: `profile-level-id` and `packetization-mode` of H.264, `profile-id` of VP9, ... */
+export type FormatParameters = Readonly<Record<string, string | number>>
 
 export interface CodecParameters {
   readonly codec: Codec
+  /** audio/opus, video/VP8, video/VP9, video/H264, video/AV1. */
+  readonly mimeType: string
   readonly payloadType: number
   /** Hz. */
   readonly clockRate: number
   /** Absent for video. */
   readonly channels?: number
+  /** Empty when the sender says nothing. */
+  readonly parameters: FormatParameters
+}
+
+/** One encoding of a producer. SVC has one, with all its layers in one stream. */
+export interface Layer {
+  /** Absent until packets come, for a sender that names its streams by `rid` alone. */
+  readonly ssrc?: number
+  readonly rid?: string
+  /** As the sender gives it: L1T3, L3T3_KEY, ... */
+  readonly scalabilityMode?: string
 }
 
 /** The key of one direction, of the side that sends. */
@@ -65,6 +81,12 @@ export interface RtpProducerOptions {
   readonly remote?: RtpAddress
   /** The sender's key. Given: only SRTP is accepted. */
   readonly srtp?: SrtpParameters
+  /** The codec's fmtp, over what is usual: VP9 profile 0; H.264 constrained baseline, packetization mode 1. */
+  readonly parameters?: FormatParameters
+  /** Whose it is. */
+  readonly peerId?: string
+  /** A free label: camera, screen, microphone, ... */
+  readonly source?: string
 }
 
 /** Where to send to. */
@@ -102,8 +124,26 @@ export interface RtpConsumer extends CodecParameters {
 export interface ProducerInfo extends CodecParameters {
   readonly producerId: string
   readonly kind: Kind
+  /** The sender's, of its first encoding; 0 when it names its streams by `rid` alone. */
   readonly ssrc: number
+  /** The sender's encodings, in its order. More than one: simulcast. */
+  readonly layers: ReadonlyArray<Layer>
+  readonly peerId?: string
+  readonly source?: string
 }
+
+/** A sender of messages over a data channel. */
+export interface DataProducerInfo {
+  readonly producerId: string
+  readonly kind: "data"
+  /** As the sender labels it, possibly empty. */
+  readonly label: string
+  readonly protocol: string
+  readonly peerId?: string
+  readonly source?: string
+}
+
+export type AnyProducerInfo = ProducerInfo | DataProducerInfo
 
 export interface ProducerReport extends ProducerInfo {
   /** RTP packets that reached the worker, all in all. */
@@ -118,6 +158,8 @@ export interface ProducerReport extends ProducerInfo {
 export interface CaptureInfo extends ProducerInfo {
   /** The SSRCs that the sink sees, one per layer, in the order of the sender's encodings. They are mediasoup's, not the sender's. */
   readonly ssrcs: ReadonlyArray<number>
+  /** The same, with what the sender says of each. */
+  readonly layers: ReadonlyArray<Layer & { readonly ssrc: number }>
 }
 
 /** One RTCP sender report of the producer, as it was sent: RTP time `rtpTimestamp` was the sender's wall clock `ntpMs`. */
@@ -146,11 +188,25 @@ export interface CaptureSink {
   closed(end: CaptureEnd): void
 }
 
+/** One message of a data channel. */
+export interface DataMessage {
+  readonly payload: Uint8Array
+  /** WebRTC's: 51 text, 53 binary, 56 empty text, 57 empty binary (RFC 8831). An empty message comes as one byte. */
+  readonly ppid: number
+}
+
+/** Takes a data producer's messages. As with `CaptureSink`: synchronous, in order, and must not throw. */
+export interface DataSink {
+  message(message: DataMessage): void
+  /** Once, after the last message. */
+  closed(end: CaptureEnd): void
+}
+
 export interface ProducerWatcher {
   /** Run for each producer that is there, and for each later one before its address is given out. */
-  readonly opened: (producer: ProducerInfo) => Effect.Effect<void>
+  readonly opened: (producer: AnyProducerInfo) => Effect.Effect<void>
   /** Run when it was closed, after its captures got their last packet. Not at the room's end: its captures' sinks hear of that. */
-  readonly closed: (producer: ProducerInfo) => Effect.Effect<void>
+  readonly closed: (producer: AnyProducerInfo) => Effect.Effect<void>
 }
 
 /** What any call may fail with, whatever its options. */
@@ -195,6 +251,17 @@ export interface RoomMedia {
     producerId: string,
     sink: CaptureSink | ((info: CaptureInfo) => Effect.Effect<CaptureSink, E, R>)
   ) => Effect.Effect<CaptureInfo, E | RoomMediaError | UnknownProducer, R | Scope.Scope>
+
+  /**
+   * Gives every message of a data producer that reaches the node to a sink, until the scope closes: as `capture` does for packets.
+   */
+  readonly captureData: <E = never, R = never>(
+    producerId: string,
+    sink: DataSink | ((info: DataProducerInfo) => Effect.Effect<DataSink, E, R>)
+  ) => Effect.Effect<DataProducerInfo, E | RoomMediaError | UnknownProducer, R | Scope.Scope>
+
+  /** Asks the sender for a key frame of each layer. Nothing for audio. mediasoup sends at most one request in a second. */
+  readonly requestKeyFrame: (producerId: string) => Effect.Effect<void, RoomMediaError | UnknownProducer>
 
   /**
    * Watches producers come and go until the scope closes. `opened` is awaited before the producer's address is given to

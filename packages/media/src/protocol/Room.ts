@@ -17,8 +17,19 @@ const Ip = Schema.String.check(
 )
 
 export const MediaKind = Schema.Literals(["audio", "video"])
-/** Opus is 48000 Hz with two channels, VP8 90000 Hz: the clocks that their RTP formats allow. */
-export const MediaCodec = Schema.Literals(["opus", "vp8"])
+/** Opus is 48000 Hz with two channels, video 90000 Hz: the clocks that their RTP formats allow. */
+export const MediaCodec = Schema.Literals(["opus", "vp8", "vp9", "h264", "av1"])
+
+const shortText = Schema.String.check(Schema.isMaxLength(64))
+
+/** A codec's fmtp, by name: `profile-level-id` and `packetization-mode` of H.264, `profile-id` of VP9, ... */
+export const FormatParameters = Schema.Record(
+  shortText,
+  Schema.Union([Schema.Finite, Schema.String.check(Schema.isMaxLength(256))])
+)
+
+/** A free label of what is sent: camera, screen, microphone, ... */
+const Source = shortText
 
 /** The key of one direction: `keyBase64` is master key and salt. */
 export const Srtp = Schema.Struct({
@@ -34,6 +45,13 @@ export const Srtp = Schema.Struct({
 /** The same in an answer: words are open there, because a later version may know another. */
 const SrtpAnswer = Schema.Struct({ cryptoSuite: Schema.String, keyBase64: Schema.String })
 
+const FormatAnswer = Schema.Record(Schema.String, Schema.Union([Schema.Number, Schema.String]))
+const LayerAnswer = Schema.Struct({
+  ssrc: Schema.optionalKey(Schema.Number),
+  rid: Schema.optionalKey(Schema.String),
+  scalabilityMode: Schema.optionalKey(Schema.String)
+})
+
 /** A sender of RTP: one stream of one codec, from wherever the first packet comes. */
 export const AddProducer = Schema.Struct({
   producerId: Id,
@@ -44,7 +62,12 @@ export const AddProducer = Schema.Struct({
   /** RTCP on the same port as RTP. Default true. */
   rtcpMux: Schema.optionalKey(Schema.Boolean),
   /** The sender's key, when it sends SRTP. */
-  srtp: Schema.optionalKey(Srtp)
+  srtp: Schema.optionalKey(Srtp),
+  /** Over what is usual: VP9 `profile-id` 0; H.264 `profile-level-id` 42e01f, `packetization-mode` 1. */
+  parameters: Schema.optionalKey(FormatParameters),
+  /** Whose it is. */
+  peerId: Schema.optionalKey(Id),
+  source: Schema.optionalKey(Source)
 })
 
 /** Where to send the RTP to. */
@@ -80,7 +103,10 @@ export const Consumer = Schema.Struct({
   sourceIp: Schema.String,
   sourcePort: Port,
   sourceRtcpPort: Schema.optionalKey(Port),
-  srtp: Schema.optionalKey(SrtpAnswer)
+  srtp: Schema.optionalKey(SrtpAnswer),
+  /** Absent in what an older version says, as `parameters`. */
+  mimeType: Schema.optionalKey(Schema.String),
+  parameters: Schema.optionalKey(FormatAnswer)
 })
 
 export const ProducerInfo = Schema.Struct({
@@ -91,7 +117,15 @@ export const ProducerInfo = Schema.Struct({
   /** RTP packets that reached the node. */
   packetsReceived: Schema.Number,
   /** Milliseconds since a packet was last seen to come. */
-  silentMs: Millis
+  silentMs: Millis,
+  /** Absent in what an older version says, as what follows. */
+  mimeType: Schema.optionalKey(Schema.String),
+  parameters: Schema.optionalKey(FormatAnswer),
+  /** The sender's encodings, in its order. More than one: simulcast. */
+  layers: Schema.optionalKey(Schema.Array(LayerAnswer)),
+  /** Where it is known whose it is. */
+  peerId: Schema.optionalKey(Schema.String),
+  source: Schema.optionalKey(Schema.String)
 })
 
 export const RoomInfo = Schema.Struct({

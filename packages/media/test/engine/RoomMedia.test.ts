@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import type { ProducerInfo } from "../../src/engine/RoomMedia.ts"
+import type { AnyProducerInfo } from "../../src/engine/RoomMedia.ts"
 import {
   audio,
   makeEngine,
@@ -212,7 +212,7 @@ it.live("a watcher's captures stand before a producer's address is given out", (
     const room = yield* makeRoom()
     const sink = makeSink()
     const scope = yield* Effect.scope
-    const closed: Array<ProducerInfo> = []
+    const closed: Array<AnyProducerInfo> = []
     yield* makeSource(room, video)
     const opened: Array<string> = []
     yield* room.watchProducers({
@@ -386,5 +386,51 @@ it.live("ports come from the range, past those that others hold, and running out
     })
     yield* other.closeProducer(audio.producerId)
     yield* Effect.eventually(one.addRtpProducer(video))
+  })
+)
+
+it.live("a producer of H.264 or VP9 has the parameters of its codec, and whose it is", () =>
+  Effect.gen(function* () {
+    const room = yield* makeRoom()
+    const seen: Array<AnyProducerInfo> = []
+    yield* room.watchProducers({
+      opened: (producer) => Effect.sync(() => void seen.push(producer)),
+      closed: () => Effect.void
+    })
+    const high = {
+      ...video,
+      producerId: "high",
+      codec: "h264",
+      parameters: { "profile-level-id": "640028" },
+      peerId: "ada",
+      source: "screen"
+    } as const
+    yield* room.addRtpProducer(high)
+    yield* room.addRtpProducer({ ...video, producerId: "vp9", codec: "vp9" })
+    yield* room.addRtpProducer({ ...video, producerId: "av1", codec: "av1" })
+    expect(seen).toMatchObject([
+      {
+        producerId: "high",
+        mimeType: "video/H264",
+        parameters: { "packetization-mode": 1, "profile-level-id": "640028" },
+        layers: [{ ssrc: video.ssrc }],
+        peerId: "ada",
+        source: "screen"
+      },
+      { producerId: "vp9", mimeType: "video/VP9", parameters: { "profile-id": 0 } },
+      { producerId: "av1", mimeType: "video/AV1", parameters: {} }
+    ])
+    const captured = yield* room.capture("high", makeSink())
+    expect(captured).toMatchObject({
+      codec: "h264",
+      parameters: { "profile-level-id": "640028" },
+      layers: [{ ssrc: captured.ssrcs[0] }],
+      peerId: "ada"
+    })
+
+    const other = { ...high, parameters: { "profile-level-id": "42e01f" } }
+    expect((yield* Effect.flip(room.addRtpProducer(other)))._tag).toBe("MediaConflict")
+    const unknown = { ...high, producerId: "unknown", parameters: { "profile-level-id": "f40028" } }
+    expect((yield* Effect.flip(room.addRtpProducer(unknown)))._tag).toBe("MediaRejected")
   })
 )

@@ -8,11 +8,12 @@ import * as Effect from "effect/Effect"
 import { UnknownProducer } from "../../MediaError.ts"
 import type { CaptureEnd, CaptureInfo, CaptureSink } from "../RoomMedia.ts"
 import type { LiveProducer } from "./liveProducer.ts"
-import { request, requestScoped, withDeadline, type Door } from "./mediasoupDoor.ts"
+import { request, requestScoped, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
 import { codecParameters } from "./rtpCodecs.ts"
 
 export interface Capture {
   readonly live: LiveProducer
+  readonly requestKeyFrame: Effect.Effect<void, Rejection>
   /** Takes the packets that the worker has sent off, then ends. */
   readonly stop: (end: CaptureEnd) => Effect.Effect<void>
   readonly ended: Effect.Effect<void>
@@ -50,8 +51,9 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
   )
   const info: CaptureInfo = {
     ...live.info,
-    ...codecParameters(live.info.codec, consumer.rtpParameters),
-    ssrcs
+    ...codecParameters(consumer.rtpParameters),
+    ssrcs,
+    layers: ssrcs.map((ssrc, i) => ({ ...live.info.layers[i], ssrc }))
   }
   const sink = typeof source === "function" ? yield* source(info) : source
 
@@ -71,6 +73,9 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
   const capture: Capture = {
     live,
     ended: Deferred.await(ended),
+    requestKeyFrame: Effect.suspend(() =>
+      consumer.closed ? Effect.void : request(door, operation, () => consumer.requestKeyFrame())
+    ),
     stop: (why) =>
       Effect.suspend(() => {
         if (stopping || consumer.closed) return Deferred.await(ended)

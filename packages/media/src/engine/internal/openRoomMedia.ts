@@ -13,6 +13,7 @@ import {
 import type { MediaEngineOptions } from "../MediaEngine.ts"
 import type { MediasoupWorker } from "../mediasoupWorker.ts"
 import type {
+  ProducerInfo,
   ProducerReport,
   RoomMedia,
   RtpAddress,
@@ -32,6 +33,8 @@ import {
   checkAddress,
   checkProducerOptions,
   codecParameters,
+  formatKey,
+  layersOf,
   plainReceiver,
   producerRtpParameters,
   routerCodecs
@@ -99,8 +102,16 @@ export const openRoomMedia = Effect.fnUntraced(function* (
       return producer
     }).pipe(Effect.onError(() => Effect.sync(() => transport.close())))
 
-    const { codec, kind, producerId, ssrc } = o
-    const info = { producerId, kind, ssrc, ...codecParameters(codec, producer.rtpParameters) }
+    const { kind, peerId, producerId, source, ssrc } = o
+    const info: ProducerInfo = {
+      producerId,
+      kind,
+      ssrc,
+      ...codecParameters(producer.rtpParameters),
+      layers: layersOf(producer.rtpParameters),
+      ...(peerId === undefined ? {} : { peerId }),
+      ...(source === undefined ? {} : { source })
+    }
     yield* Effect.suspend(() => {
       live.set(producerId, new LiveProducer(info, transport, producer))
       return watchers.opened(info)
@@ -137,7 +148,7 @@ export const openRoomMedia = Effect.fnUntraced(function* (
       consumerId: o.consumerId,
       producerId: o.producerId,
       kind: from.info.kind,
-      ...codecParameters(from.info.codec, consumer.rtpParameters),
+      ...codecParameters(consumer.rtpParameters),
       ssrc: consumer.rtpParameters.encodings?.[0]?.ssrc ?? 0,
       sourceIp,
       sourcePort,
@@ -189,7 +200,10 @@ export const openRoomMedia = Effect.fnUntraced(function* (
               o.ssrc,
               o.rtcpMux ?? true,
               ...addressKey(o.remote),
-              ...srtpKey(o.srtp)
+              ...srtpKey(o.srtp),
+              formatKey(o.parameters),
+              o.peerId,
+              o.source
             ]),
             () => new MediaConflict({ roomId, entity: "producer", id: o.producerId }),
             produce(o)
@@ -240,6 +254,22 @@ export const openRoomMedia = Effect.fnUntraced(function* (
       const producer = live.get(producerId)
       if (producer === undefined) return yield* unknownProducer(producerId)
       return yield* openCapture(door, router, direct, producer, captures, sink)
+    }),
+
+    captureData: (producerId) => Effect.andThen(alive(door), unknownProducer(producerId)),
+
+    requestKeyFrame: Effect.fnUntraced(function* (producerId) {
+      yield* alive(door)
+      const producer = live.get(producerId)
+      if (producer === undefined) return yield* unknownProducer(producerId)
+      // Any capture of it asks for the same. Nobody needs one where nothing is captured.
+      const capture = [...captures].find((each) => each.live === producer)
+      if (capture === undefined || producer.info.kind === "audio") return
+      yield* capture.requestKeyFrame.pipe(
+        // It ended meanwhile.
+        Effect.catchTag(["MediaRejected", "PortsExhausted"], () => Effect.void),
+        withDeadline(door, "requestKeyFrame")
+      )
     }),
 
     watchProducers: (watcher) => watchers.watch(watcher, () => [...live.values()].map(({ info }) => info)),

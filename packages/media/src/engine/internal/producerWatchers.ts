@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
-import type { ProducerInfo, ProducerWatcher } from "../RoomMedia.ts"
+import type { AnyProducerInfo, ProducerWatcher } from "../RoomMedia.ts"
 
 export class ProducerWatchers {
   readonly #watchers = new Set<ProducerWatcher>()
@@ -18,7 +18,7 @@ export class ProducerWatchers {
 
   watch(
     watcher: ProducerWatcher,
-    present: () => ReadonlyArray<ProducerInfo>
+    present: () => ReadonlyArray<AnyProducerInfo>
   ): Effect.Effect<void, never, Scope.Scope> {
     return Effect.acquireRelease(
       Effect.sync(() => {
@@ -30,7 +30,7 @@ export class ProducerWatchers {
   }
 
   /** To be called in the turn in which the producer becomes present. */
-  opened(producer: ProducerInfo): Effect.Effect<void> {
+  opened(producer: AnyProducerInfo): Effect.Effect<void> {
     const watchers = [...this.#watchers]
     return Effect.forEach(watchers, (watcher) => this.#bounded(watcher.opened(producer), producer), {
       concurrency: "unbounded",
@@ -38,7 +38,7 @@ export class ProducerWatchers {
     })
   }
 
-  closed(producer: ProducerInfo): Effect.Effect<void> {
+  closed(producer: AnyProducerInfo): Effect.Effect<void> {
     const watchers = [...this.#watchers]
     return Effect.forEach(watchers, (watcher) => this.#bounded(watcher.closed(producer), producer), {
       concurrency: "unbounded",
@@ -47,7 +47,7 @@ export class ProducerWatchers {
   }
 
   /** A watcher that breaks or hangs must not keep a peer out. */
-  #bounded(told: Effect.Effect<void>, producer: ProducerInfo): Effect.Effect<void> {
+  #bounded(told: Effect.Effect<void>, producer: AnyProducerInfo): Effect.Effect<void> {
     return told.pipe(
       Effect.catchCause((cause) => Effect.logError("BUG: a producer watcher failed", cause)),
       Effect.forkDetach,

@@ -3,24 +3,66 @@ import { isIP } from "node:net"
 import type { RouterRtpCodecCapability, RtpCapabilities, RtpParameters } from "mediasoup/types"
 import * as Effect from "effect/Effect"
 import { MediaRejected } from "../../MediaError.ts"
-import type { Codec, CodecParameters, Kind, RtpAddress, RtpProducerOptions } from "../RoomMedia.ts"
+import type {
+  Codec,
+  CodecParameters,
+  FormatParameters,
+  Kind,
+  Layer,
+  RtpAddress,
+  RtpProducerOptions
+} from "../RoomMedia.ts"
 
 interface CodecFormat {
   readonly kind: Kind
   readonly mimeType: `${Kind}/${string}`
   readonly clockRate: number
   readonly channels?: number
+  /** What a router takes of it: mediasoup tells these profiles apart. None: it has no profiles. */
+  readonly profiles: ReadonlyArray<FormatParameters>
 }
 
-/** RFC 7587 and RFC 7741: the clocks are fixed by the payload formats. */
+const h264 = (profileLevelId: string, packetizationMode: 0 | 1): FormatParameters => ({
+  "packetization-mode": packetizationMode,
+  "profile-level-id": profileLevelId,
+  "level-asymmetry-allowed": 1
+})
+
+/**
+ * RFC 7587, RFC 7741, RFC 9628, RFC 6184 and AV1's own: the clocks are fixed by the payload formats. Of profiles what browsers send:
+ * VP9 0 and 2; H.264 constrained baseline, baseline, main and high. The first is the usual one.
+ */
 const formats: Record<Codec, CodecFormat> = {
-  opus: { kind: "audio", mimeType: "audio/opus", clockRate: 48_000, channels: 2 },
-  vp8: { kind: "video", mimeType: "video/VP8", clockRate: 90_000 }
+  opus: { kind: "audio", mimeType: "audio/opus", clockRate: 48_000, channels: 2, profiles: [] },
+  vp8: { kind: "video", mimeType: "video/VP8", clockRate: 90_000, profiles: [] },
+  vp9: {
+    kind: "video",
+    mimeType: "video/VP9",
+    clockRate: 90_000,
+    profiles: [{ "profile-id": 0 }, { "profile-id": 2 }]
+  },
+  h264: {
+    kind: "video",
+    mimeType: "video/H264",
+    clockRate: 90_000,
+    profiles: [
+      h264("42e01f", 1),
+      h264("42001f", 1),
+      h264("4d001f", 1),
+      h264("64001f", 1),
+      h264("42e01f", 0),
+      h264("42001f", 0)
+    ]
+  },
+  av1: { kind: "video", mimeType: "video/AV1", clockRate: 90_000, profiles: [] }
 }
 
-export const routerCodecs: Array<RouterRtpCodecCapability> = Object.values(formats).map((format) => ({
-  ...format
-}))
+const codecs = Object.keys(formats) as ReadonlyArray<Codec>
+
+export const routerCodecs: Array<RouterRtpCodecCapability> = Object.values(formats).flatMap(
+  ({ profiles, ...format }) =>
+    (profiles.length === 0 ? [{}] : profiles).map((parameters) => ({ ...format, parameters }))
+)
 
 /** How a sender may be asked to repair: packets sent again, a key frame. A sender that cannot ignores it. */
 const videoFeedback = [
@@ -30,10 +72,15 @@ const videoFeedback = [
 ]
 
 export const producerRtpParameters = (options: RtpProducerOptions): RtpParameters => {
-  const { kind, ...codec } = formats[options.codec]
+  const { kind, profiles, ...codec } = formats[options.codec]
   return {
     codecs: [
-      { ...codec, payloadType: options.payloadType, rtcpFeedback: kind === "video" ? videoFeedback : [] }
+      {
+        ...codec,
+        payloadType: options.payloadType,
+        parameters: { ...profiles[0], ...options.parameters },
+        rtcpFeedback: kind === "video" ? videoFeedback : []
+      }
     ],
     encodings: [{ ssrc: options.ssrc }]
   }
@@ -51,13 +98,39 @@ export const plainReceiver = (capabilities: RtpCapabilities): RtpCapabilities =>
   headerExtensions: []
 })
 
-/** Of parameters that mediasoup made out of ours: one codec, named as we name it. */
-export const codecParameters = (codec: Codec, parameters: RtpParameters): CodecParameters => {
-  const { channels, clockRate } = formats[codec]
-  // A consumer that mediasoup could make has a codec.
-  const payloadType = parameters.codecs[0]?.payloadType ?? 0
-  return { codec, payloadType, clockRate, ...(channels === undefined ? {} : { channels }) }
+/** Of parameters that mediasoup took or made: their first codec (the others repair it), named as we name it. */
+export const codecParameters = (rtp: RtpParameters): CodecParameters => {
+  const [given] = rtp.codecs
+  // What mediasoup takes or makes has a codec, and one that the router has.
+  const codec = codecs.find((each) => sameType(formats[each].mimeType, given?.mimeType)) ?? "opus"
+  const { channels, clockRate, mimeType } = formats[codec]
+  const parameters: Record<string, string | number> = {}
+  for (const [name, value] of Object.entries(given?.parameters ?? {})) {
+    if (typeof value === "string" || typeof value === "number") parameters[name] = value
+  }
+  return {
+    codec,
+    mimeType,
+    payloadType: given?.payloadType ?? 0,
+    clockRate,
+    ...(channels === undefined ? {} : { channels }),
+    parameters
+  }
 }
+
+/** For comparing options. */
+export const formatKey = (parameters: FormatParameters | undefined) =>
+  Object.entries(parameters ?? {}).toSorted(([a], [b]) => a.localeCompare(b))
+
+const sameType = (a: string, b: string | undefined) => a.toLowerCase() === b?.toLowerCase()
+
+/** What a sender says of its encodings, in its order. */
+export const layersOf = ({ encodings = [] }: RtpParameters): ReadonlyArray<Layer> =>
+  encodings.map(({ rid, scalabilityMode, ssrc }) => ({
+    ...(ssrc === undefined ? {} : { ssrc }),
+    ...(rid === undefined ? {} : { rid }),
+    ...(scalabilityMode === undefined ? {} : { scalabilityMode })
+  }))
 
 /** mediasoup truncates numbers that do not fit, so none that do not may get there. */
 const inRange = (operation: string, name: string, value: number, min: number, max: number) =>
