@@ -10,6 +10,17 @@
  * | `ebb_recordings`                | gauge     | state            | recordings that live here: Capturing, Sealing, ...             |
  * | `ebb_recordings_ended_total`    | counter   | outcome          | computed (the receipt is stored), or failed (journal kept)     |
  * | `ebb_recordings_unfinished`     | gauge     |                  | without a receipt, and nobody works on them; 10 s old at most  |
+ * | `ebb_recordings_refused_total`    | counter   | error            | recordings that could not begin, by the error's `_tag` |
+ * | `ebb_recorded_packets_total`      | counter   |                  | RTP packets written to journals |
+ * | `ebb_recorded_bytes_total`        | counter   |                  | bytes written to journals |
+ * | `ebb_recording_gaps_total`        | counter   |                  | times that a journal could not be written to |
+ * | `ebb_recording_lost_packets_total` | counter   |                  | packets that were lost by it |
+ * | `ebb_computing`                   | gauge     | state            | computations: running, or waiting for their turn |
+ * | `ebb_compute_wait_seconds`        | gauge     |                  | of the one that has waited the longest for its turn |
+ * | `ebb_computations_total`          | counter   | outcome          | computations that ended: computed, failed, interrupted |
+ * | `ebb_computation_seconds_total`   | counter   | outcome          | how long they ran together |
+ * | `ebb_disk_free_bytes`             | gauge     |                  | left for this process on the disk of its data folder; 5 s old |
+ * | `ebb_disk_size_bytes`             | gauge     |                  | of that disk |
  * | `ebb_media_workers`             | gauge     | state            | mediasoup's worker processes: up, or down and being replaced   |
  * | `ebb_media_worker_deaths_total` | counter   |                  | worker processes that died, and their rooms with them          |
  * | `ebb_commands_total`            | counter   | command, outcome | control commands answered here: ok, or the `_tag` of the error |
@@ -33,6 +44,29 @@ export const mediaInstruments = {
     name: "ebb_recordings_unfinished",
     help: "Recordings without a receipt that nobody works on; their journals are kept"
   },
+  recordingsRefused: {
+    name: "ebb_recordings_refused_total",
+    help: "Recordings that could not begin, by the error's tag"
+  },
+  recordedPackets: { name: "ebb_recorded_packets_total", help: "RTP packets written to journals" },
+  recordedBytes: { name: "ebb_recorded_bytes_total", help: "Bytes written to journals" },
+  recordingGaps: { name: "ebb_recording_gaps_total", help: "Times that a journal could not be written to" },
+  recordingLostPackets: {
+    name: "ebb_recording_lost_packets_total",
+    help: "Packets that are in no journal because it could not be written to"
+  },
+  computing: { name: "ebb_computing", help: "Computations of recordings, running or waiting for their turn" },
+  computeWait: {
+    name: "ebb_compute_wait_seconds",
+    help: "How long the recording that has waited the longest waits for its computation"
+  },
+  computations: { name: "ebb_computations_total", help: "Computations of recordings that ended, by outcome" },
+  computationSeconds: {
+    name: "ebb_computation_seconds_total",
+    help: "How long the computations that ended ran together"
+  },
+  diskFree: { name: "ebb_disk_free_bytes", help: "Left for this process on the disk of its data folder" },
+  diskSize: { name: "ebb_disk_size_bytes", help: "Size of the disk of the data folder" },
   workers: { name: "ebb_media_workers", help: "Worker processes of mediasoup, up or being replaced" },
   workerDeaths: { name: "ebb_media_worker_deaths_total", help: "Worker processes of mediasoup that died" },
   commands: { name: "ebb_commands_total", help: "Control commands answered here, by outcome" },

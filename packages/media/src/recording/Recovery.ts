@@ -10,6 +10,7 @@ import type { RecordingStorageError } from "../MediaError.ts"
 import type { ComputeError } from "./Compute.ts"
 import { computeLock } from "./Compute.ts"
 import { computeInChild } from "./ComputeProcess.ts"
+import type { ComputeQueue } from "./ComputeQueue.ts"
 import { lockFolder } from "./FolderLock.ts"
 import type { GivenUp } from "./GivenUp.ts"
 import { givenUpFormat, readGivenUp, writeGivenUp } from "./GivenUp.ts"
@@ -48,6 +49,8 @@ export interface RecoverOptions {
   readonly goOn?: () => boolean
   /** Computes what was given up, too. Default: false. */
   readonly givenUpToo?: boolean
+  /** Around each computation: a node has them wait for their turn. Default: it begins at once. */
+  readonly inTurn?: ComputeQueue["inTurn"]
 }
 
 /** Parts are computed one after the other: it is done beside calls. Fails only when the data folder cannot be listed. */
@@ -96,7 +99,11 @@ const recoverPart = (
     if (givenUp !== undefined) return yield* givenUpOutcome(folder, givenUp)
     if (!(yield* isPart(folder))) return { _tag: "Foreign", folder }
     if (options.goOn?.() === false) return { _tag: "Left", folder }
-    const receipt = yield* computeInChild(folder, { computedBy: options.computedBy })
+    const { startedAt = 0 } = (yield* Effect.orElseSucceed(readManifest(folder), () => undefined)) ?? {}
+    const inTurn: ComputeQueue["inTurn"] = options.inTurn ?? ((_, computation) => computation(() => {}))
+    const receipt = yield* inTurn({ recordingId: path.basename(folder), startedAt }, (onProgress) =>
+      computeInChild(folder, { computedBy: options.computedBy, onProgress })
+    )
     return { _tag: "Recovered", folder, receipt }
   }).pipe(Effect.catch((error) => Effect.succeed(failedOutcome(folder, error))))
 

@@ -2,6 +2,8 @@
 export { compute } from "./Compute.ts"
 export type { ComputeError, ComputeOptions, ComputeProgress } from "./Compute.ts"
 export { computeInChild } from "./ComputeProcess.ts"
+export { makeComputeQueue } from "./ComputeQueue.ts"
+export type { ComputeQueue } from "./ComputeQueue.ts"
 export { checkFfmpeg } from "./Ffprobe.ts"
 export type { FfmpegVersion } from "./Ffprobe.ts"
 export type { GivenUp } from "./GivenUp.ts"
