@@ -135,7 +135,7 @@ export const makeComputeQueue = Effect.fnUntraced(function* (atOnce: number = de
     inTurn: (job, computation) =>
       Effect.acquireUseRelease(
         Effect.sync(() => join(job)),
-        (place) => Effect.andThen(Deferred.await(place.turn), computation(told(place))),
+        (place) => Effect.flatMap(Deferred.await(place.turn), () => computation(told(place))),
         (place, exit) => Effect.sync(() => leave(place, exit))
       ),
     progressOf: (recordingId) => {
