@@ -4,10 +4,10 @@
  * see it; kind and id are there too, or beside the frame when several share one (`nats/sharedFrames`).
  *
  * Request: `m` message tag, `p` payload, `d` milliseconds the asker still waits (absent: a tell), `e` epoch as [registry, revision],
- * `f` the sender's incarnation, `i` the sender's number for it, `t` the sender's span as [trace id, span id, sampled], `c` how many items
- * of a stream may be answered.
- * Of a request before, by the same `f` and `i`, and without `m`: `c` asks for the next items of its stream (0: only that it be kept), `x`
- * takes it back.
+ * `f` the sender's incarnation, `i` the sender's number for it, `w` a random word of the sender's for it, `t` the sender's span as [trace
+ * id, span id, sampled], `c` how many items of a stream may be answered.
+ * Of a request before, by the same `f`, `i` and `w`, and without `m`: `c` asks for the next items of its stream (0: only that it be kept),
+ * `x` takes it back. Anybody can say another's `f` and `i`; `w` is known to the two ends alone.
  * Reply: exactly one of `s` success, `f` the contract's own failure, `a` an error of the runtime (`AskError`). Of a stream: `b` items,
  * and `n` when there may be more; without `n` it has ended, by `f` or `a` if these are there.
  */
@@ -65,6 +65,8 @@ export interface Request {
   readonly from?: Incarnation | undefined
   /** Counts the sender's requests, so that it can speak of this one again. */
   readonly id?: number | undefined
+  /** By which the target knows that who speaks of this request again is its sender. */
+  readonly word?: string | undefined
   readonly trace?: TraceContext | undefined
   /** Items of a stream that may come with the answer. */
   readonly credit?: number | undefined
@@ -81,6 +83,7 @@ export interface TraceContext {
 export interface FollowUp {
   readonly from: Incarnation
   readonly id: number
+  readonly word?: string | undefined
   readonly remainingMs?: number | undefined
   /** The next items of its stream, at most so many; undefined: it is taken back. */
   readonly credit?: number | undefined
@@ -94,7 +97,8 @@ export const encodeRequest = ({
   payload,
   remainingMs,
   tag,
-  trace
+  trace,
+  word
 }: Request): Uint8Array =>
   packFrame({
     m: tag,
@@ -103,36 +107,63 @@ export const encodeRequest = ({
     e: epoch && [epoch.registry, epoch.revision],
     f: from,
     i: id,
+    w: word,
     t: trace && [trace.traceId, trace.spanId, trace.sampled],
     c: credit
   })
 
-export const encodeFollowUp = ({ credit, from, id, remainingMs }: FollowUp): Uint8Array =>
-  packFrame({ f: from, i: id, d: remainingMs, ...(credit === undefined ? { x: true } : { c: credit }) })
+export const encodeFollowUp = ({ credit, from, id, remainingMs, word }: FollowUp): Uint8Array =>
+  packFrame({
+    f: from,
+    i: id,
+    w: word,
+    d: remainingMs,
+    ...(credit === undefined ? { x: true } : { c: credit })
+  })
 
 export const decodeRequest = (bytes: Uint8Array): Exit.Exit<Request | FollowUp, MalformedMessage> => {
   const map = unpack(bytes)
   if (Exit.isFailure(map)) return Exit.failCause(map.cause)
   const value = map.value
   if (!Predicate.isObject(value)) return malformed("a request is a map")
-  const { c, d, e, f, i, m, p, t, x } = value as Record<string, unknown>
+  const { c, d, e, f, i, m, p, t, w, x } = value as Record<string, unknown>
   if (d !== undefined && !(typeof d === "number" && Number.isFinite(d)))
     return malformed("'d' is milliseconds")
   if (f !== undefined && typeof f !== "string") return malformed("'f' is an incarnation")
   if (i !== undefined && !isCount(i)) return malformed("'i' is a number that counts")
+  if (w !== undefined && !(typeof w === "string" && w.length <= wordMax)) return malformed("'w' is a word")
   if (c !== undefined && !isCount(c)) return malformed("'c' is a number of items")
   if (m === undefined) {
     if (f === undefined || i === undefined || (c === undefined && x !== true)) {
       return malformed("a request is a map with a message tag 'm', or with 'f', 'i' and one of 'c' and 'x'")
     }
-    return Exit.succeed({ from: f, id: i, remainingMs: d, credit: x === true ? undefined : c })
+    return Exit.succeed({
+      from: f,
+      id: i,
+      word: w,
+      remainingMs: d,
+      credit: x === true ? undefined : c
+    })
   }
   if (typeof m !== "string") return malformed("a request is a map with a message tag 'm'")
   const epoch = decodeEpoch(e)
   if (epoch === null) return malformed("'e' is [registry, revision]")
   const trace = decodeTrace(t)
-  return Exit.succeed({ tag: m, payload: p, remainingMs: d, epoch, from: f, id: i, trace, credit: c })
+  return Exit.succeed({
+    tag: m,
+    payload: p,
+    remainingMs: d,
+    epoch,
+    from: f,
+    id: i,
+    word: w,
+    trace,
+    credit: c
+  })
 }
+
+/** Ours have 22 characters. */
+const wordMax = 64
 
 const isCount = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0

@@ -23,9 +23,10 @@ export interface UserMessage {
   readonly epoch?: Epoch | undefined
   /** The asker's span, here or far away. */
   readonly span: Tracer.AnySpan | undefined
-  /** Of a message from elsewhere: its asker, and the asker's number for it, by which it may be taken back. */
+  /** Of a message from elsewhere: its asker, and the asker's number and random word for it, by which it may be taken back. */
   readonly from?: Incarnation | undefined
   readonly id?: number | undefined
+  readonly word?: string | undefined
   /** While it is handled, when its contract lets it be interrupted. */
   handling?: Fiber.Fiber<unknown, unknown>
 }

@@ -49,7 +49,12 @@ const followUps: ReadonlyArray<readonly [string, FollowUp, string]> = [
     { from: "inc", id: 7, credit: 64, remainingMs: 10_000 },
     "84a166a3696e63a16907a164cd2710a16340"
   ],
-  ["it is taken back", { from: "inc", id: 7 }, "83a166a3696e63a16907a178c3"]
+  ["it is taken back", { from: "inc", id: 7 }, "83a166a3696e63a16907a178c3"],
+  [
+    "it is taken back, by the word it was sent with",
+    { from: "inc", id: 7, word: "random" },
+    "84a166a3696e63a16907a177a672616e646f6da178c3"
+  ]
 ]
 const replies: ReadonlyArray<readonly [string, Reply, string]> = [
   ["success", { _tag: "Success", value: { changed: true } }, "81a17381a76368616e676564c3"],

@@ -23,11 +23,14 @@ const requests: Readonly<Record<string, Request>> = {
 }
 const laterRequests: Readonly<Record<string, Request>> = {
   "a numbered ask with a span": { tag: "Get", payload: null, remainingMs: 5000, from: "inc", id: 7, trace },
-  "an ask for a stream": { tag: "Follow", payload: {}, remainingMs: 5000, from: "inc", id: 7, credit: 256 }
+  "an ask for a stream": { tag: "Follow", payload: {}, remainingMs: 5000, from: "inc", id: 7, credit: 256 },
+  "an ask with a word": { tag: "Get", payload: null, remainingMs: 5000, from: "inc", id: 7, word: "random" }
 }
 const laterWords: Readonly<Record<string, FollowUp>> = {
   "the next items": { from: "inc", id: 7, credit: 64, remainingMs: 10_000 },
-  "taken back": { from: "inc", id: 7 }
+  "taken back": { from: "inc", id: 7 },
+  "the next items, with its word": { from: "inc", id: 7, word: "random", credit: 64, remainingMs: 10_000 },
+  "taken back, with its word": { from: "inc", id: 7, word: "random" }
 }
 const replies: Readonly<Record<string, Reply>> = {
   success: { _tag: "Success", value: { changed: true } },

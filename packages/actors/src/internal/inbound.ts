@@ -144,14 +144,14 @@ export const serveInbound = Effect.fnUntraced(function* (
       reply: codec.streams
         ? (exit) => {
             if (Exit.isFailure(exit)) return respond(exit)
-            const { credit, id: number } = request
+            const { credit, id: number, word } = request
             if (from === undefined || number === undefined || credit === undefined) {
               return refuse(
                 frame,
                 new MalformedMessage({ problem: `${tag} gives a stream: 'f', 'i' and 'c' are missing` })
               )
             }
-            const asked: FollowUp = { from, id: number, credit }
+            const asked: FollowUp = { from, id: number, word, credit }
             run(streams.begin(cell, codec, exit.value as AnyStream, asked)).addObserver((answer) =>
               Exit.isSuccess(answer) ? frame.respond?.(answer.value) : respond(answer)
             )
@@ -160,6 +160,7 @@ export const serveInbound = Effect.fnUntraced(function* (
       epoch,
       from,
       id: request.id,
+      word: request.word,
       span: trace && Tracer.externalSpan(trace)
     })
   }
@@ -171,7 +172,7 @@ export const serveInbound = Effect.fnUntraced(function* (
     word: FollowUp
   ) => {
     if (word.credit === undefined) {
-      if (!streams.cancel(`${kind}/${id}`, word)) cell?.lane.cancelFrom(word.from, word.id)
+      if (!streams.cancel(`${kind}/${id}`, word)) cell?.lane.cancelFrom(word)
       return
     }
     const next = streams.next(`${kind}/${id}`, word)

@@ -19,6 +19,7 @@ import {
 } from "../ActorError.ts"
 import type { Address, Epoch } from "../Address.ts"
 import type { DeadLetters, DropReason } from "../DeadLetters.ts"
+import type { FollowUp } from "../Envelope.ts"
 import type { UserMessage } from "../Mailbox.ts"
 import { Mailbox } from "../Mailbox.ts"
 import { Answers } from "./answers.ts"
@@ -123,8 +124,9 @@ export class Lane {
   }
 
   /** The same, of a message from elsewhere. */
-  cancelFrom(from: string, id: number): void {
-    const isMeant = (message: UserMessage) => message.id === id && message.from === from
+  cancelFrom({ from, id, word }: FollowUp): void {
+    const isMeant = (message: UserMessage) =>
+      message.id === id && message.from === from && message.word === word
     const message = this.#mailbox.find(isMeant)
     if (message !== undefined) return this.cancel(message)
     for (const handled of this.#interruptible ?? []) if (isMeant(handled)) this.cancel(handled)

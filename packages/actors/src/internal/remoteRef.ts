@@ -14,11 +14,13 @@ import type { ActorRef, AskOptions } from "../ActorRef.ts"
 import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import type { Address, Epoch, Incarnation } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
+import type { FollowUp } from "../Envelope.ts"
 import { decodeReply, encodeFollowUp, encodeRequest, maxFrameBytes } from "../Envelope.ts"
 import type { Transport, TransportError } from "../Transport.ts"
 import { streamCredit, streamFar } from "./askedStream.ts"
 import type { Terminated } from "../Supervision.ts"
 import type { AnyMessage, MessageCodec, Protocol } from "./rpcSeam.ts"
+import { randomWord } from "./randomWord.ts"
 import { codecOf } from "./rpcSeam.ts"
 
 export interface Far {
@@ -48,7 +50,7 @@ export const askFar = (
 ): Effect.Effect<unknown, unknown> => {
   const codec = codecOf(protocol, tag)
   if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
-  return Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, far.nextId())).pipe(
+  return Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, nameOf(far))).pipe(
     Effect.flatMap((bytes) => {
       const reply = decodeReply(bytes)
       if (Exit.isFailure(reply)) return reply
@@ -72,10 +74,10 @@ const sendRequest = (
   codec: MessageCodec,
   input: unknown,
   timeoutMs: number,
-  id: number,
+  name: FollowUp,
   credit?: number
 ): Effect.Effect<Uint8Array, AskError> => {
-  const { from, transport } = far
+  const { transport } = far
   const made = codec.make(input)
   const encoded = Exit.isFailure(made) ? made : codec.encodePayload(made.value)
   if (Exit.isFailure(encoded)) return Exit.failCause(encoded.cause)
@@ -83,20 +85,23 @@ const sendRequest = (
   return Effect.withFiber((fiber) => {
     const trace = codec.traced ? Context.getOrUndefined(fiber.context, Tracer.ParentSpan) : undefined
     const payload = encoded.value
-    const request = { tag, payload, remainingMs: timeoutMs, epoch: to.epoch, from, id, trace, credit }
+    const request = { tag, payload, remainingMs: timeoutMs, epoch: to.epoch, ...name, trace, credit }
     return transport.request(to.subject, encodeRequest(request), { timeoutMs }).pipe(
       Effect.mapError((error) => toAskError(error, to.name, tag, timeoutMs)),
       Effect.tapError((error) =>
-        error._tag === "AskTimeout" && codec.interruptible ? takeBack(far, to, id) : Effect.void
+        error._tag === "AskTimeout" && codec.interruptible ? takeBack(far, to, name) : Effect.void
       ),
       // Nobody waits any more: what waits there is taken out. One frame, and at most once, like all.
-      Effect.onInterrupt(() => takeBack(far, to, id))
+      Effect.onInterrupt(() => takeBack(far, to, name))
     )
   })
 }
 
-const takeBack = ({ from, transport }: Far, to: To, id: number): Effect.Effect<void> =>
-  Effect.ignore(transport.publish(to.subject, encodeFollowUp({ from, id })))
+/** By which a request is spoken of again, by its sender alone. */
+const nameOf = ({ from, nextId }: Far): FollowUp => ({ from, id: nextId(), word: randomWord() })
+
+const takeBack = ({ transport }: Far, to: To, name: FollowUp): Effect.Effect<void> =>
+  Effect.ignore(transport.publish(to.subject, encodeFollowUp(name)))
 
 /** The stream of answers to one message. */
 const streamOf = (
@@ -110,17 +115,17 @@ const streamOf = (
   Stream.suspend(() => {
     const codec = codecOf(protocol, tag)
     if (codec === undefined) return Stream.fail(new UnsupportedMessage({ tag }))
-    const id = far.nextId()
+    const name = nameOf(far)
     return streamFar({
       codec,
-      begin: Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, id, streamCredit)),
+      begin: Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, name, streamCredit)),
       next: ({ credit, holdMs: remainingMs, timeoutMs: waitMs }) =>
         far.transport
-          .request(to.subject, encodeFollowUp({ from: far.from, id, credit, remainingMs }), {
+          .request(to.subject, encodeFollowUp({ ...name, credit, remainingMs }), {
             timeoutMs: waitMs
           })
           .pipe(Effect.mapError((error) => toAskError(error, to.name, tag, waitMs))),
-      cancel: takeBack(far, to, id)
+      cancel: takeBack(far, to, name)
     })
   })
 

@@ -178,4 +178,5 @@ const lastOf = (items: ReadonlyArray<unknown>, end: Reply) => ({
   isLast: true
 })
 
-const keyOf = (actor: string, { from, id }: FollowUp): string => `${actor}/${from}/${id}`
+// With the asker's word: a stream is found, replaced and ended by whoever knows that, and by nobody else.
+const keyOf = (actor: string, { from, id, word = "" }: FollowUp): string => `${actor}/${from}/${id}/${word}`
