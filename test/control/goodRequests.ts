@@ -36,7 +36,13 @@ export const goodRequests: Readonly<Record<Tag<ControlMessage>, Readonly<Record<
     srtp
   },
   "consumer.close": { ...room, consumerId: "c" },
-  "recording.start": { ...room, recordingId: "r" },
+  "recording.start": {
+    ...room,
+    recordingId: "r",
+    options: { result: "grid", kinds: ["audio", "video"], data: true }
+  },
+  "recording.pause": { recordingId: "r", by: "test", reason: "off the record" },
+  "recording.resume": { recordingId: "r", by: "test", reason: "on it again" },
   "recording.stop": { recordingId: "r", reason: "over" },
   "recording.get": { recordingId: "r" },
   "recording.list": { after: "a", limit: 10 },

@@ -9,7 +9,7 @@ import type { Self } from "@ebb/actors"
 import { define, protocol } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import * as path from "node:path"
-import type { PartOutcome } from "./recording/index.ts"
+import type { ComputeQueue, PartOutcome } from "./recording/index.ts"
 import { recover } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 
@@ -17,6 +17,8 @@ export interface AdoptionArgs {
   readonly dataDir: string
   /** Goes into the receipts. */
   readonly nodeId: string
+  /** Where each part waits for its turn, as the node's own recordings do. */
+  readonly computing: ComputeQueue
   /** Does the node drain, so that no further part is begun? */
   readonly isDraining: () => boolean
   /** Told of each part that cannot be finished: its journal is kept, and somebody must look. */
@@ -25,7 +27,7 @@ export interface AdoptionArgs {
 
 export const adoption = define("adoption", protocol(), (self: Self, args: AdoptionArgs) =>
   Effect.gen(function* () {
-    const { dataDir, isDraining, nodeId, unfinished } = args
+    const { computing, dataDir, isDraining, nodeId, unfinished } = args
     const index = yield* RecordingIndex
     const onOutcome = (outcome: PartOutcome) => {
       // A part's folder has the recording's name.
@@ -52,7 +54,8 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
           return Effect.void
       }
     }
-    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn: () => !isDraining() }).pipe(
+    const goOn = () => !isDraining()
+    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn, inTurn: computing.inTurn }).pipe(
       Effect.catch((error) => Effect.logError(`nothing can be adopted from ${dataDir}`, error)),
       Effect.catchDefect((defect) =>
         Effect.logError(`BUG: the adoption from ${dataDir} died; a later start goes on`, defect)

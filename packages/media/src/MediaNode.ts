@@ -6,19 +6,10 @@
  * drain waits for live children, never for a counter.
  */
 import type { AnyMessage, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
-import {
-  AlreadySpawned,
-  concurrently,
-  define,
-  Directory,
-  observableCounter,
-  observableGauge
-} from "@ebb/actors"
+import { AlreadySpawned, concurrently, define, Directory, observableGauge } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import { availableParallelism } from "node:os"
 import type { RoomMedia } from "./engine/RoomMedia.ts"
 import type { AdoptionArgs } from "./Adoption.ts"
 import { adoption } from "./Adoption.ts"
@@ -28,15 +19,16 @@ import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
 import { isReady } from "./nodeReadiness.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, NodeProtocol } from "./protocol/Node.ts"
-import type { RecordingMessage, RecordingState } from "./protocol/Recording.ts"
-import { recordingKind } from "./protocol/Recording.ts"
+import type { RecordingMessage, RecordingOptions } from "./protocol/Recording.ts"
+import { areSameOptions, recordingKind } from "./protocol/Recording.ts"
 import type { RoomMessage, RoomOptions } from "./protocol/Room.ts"
 import { roomKind } from "./protocol/Room.ts"
 import type { RecordingArgs } from "./Recording.ts"
 import { recording } from "./Recording.ts"
 import type { IncarnationFolder } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
-import { keepRemovingExpired, stillUnfinished } from "./recording/index.ts"
+import { makeRecordingTally } from "./RecordingTally.ts"
+import { keepRemovingExpired, makeComputeQueue, stillUnfinished } from "./recording/index.ts"
 import { room } from "./Room.ts"
 
 export interface MediaNodeArgs {
@@ -63,6 +55,7 @@ interface LiveRoom {
 interface LiveRecording {
   readonly recording: Spawned<RecordingMessage, RecordingStartError>
   readonly roomId: string
+  readonly options: RecordingOptions
 }
 
 type RoomStartError = Effect.Error<ReturnType<typeof room.behaviour>>
@@ -77,9 +70,8 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     const { folder, unfinished } = args
     const rooms = new Map<string, LiveRoom>()
     const recordings = new Map<string, LiveRecording>()
-    const states = new Map<string, RecordingState>()
-    const ended = { computed: 0, failed: 0 }
-    const computing = yield* Semaphore.make(Math.max(1, Math.floor(availableParallelism() / 2)))
+    const computing = yield* makeComputeQueue()
+    const tally = yield* makeRecordingTally(args.dataDir, computing)
     const lease = yield* Membership
     const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
 
@@ -119,13 +111,6 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     yield* observableGauge(mediaInstruments.info, { version: args.lease.version }, () => 1)
     yield* observableGauge(mediaInstruments.ready, {}, () => (isReady(self.state()) ? 1 : 0))
     yield* observableGauge(mediaInstruments.rooms, {}, () => rooms.size)
-    for (const state of ["Capturing", "Sealing", "Computed", "Failed"] as const) {
-      const read = () => [...states.values()].filter((each) => each === state).length
-      yield* observableGauge(mediaInstruments.recordings, { state }, read)
-    }
-    for (const outcome of ["computed", "failed"] as const) {
-      yield* observableCounter(mediaInstruments.recordingsEnded, { outcome }, () => ended[outcome])
-    }
     yield* observableGauge(mediaInstruments.recordingsUnfinished, {}, () => unfinishedNow)
     // Somebody may have finished them by hand: that is known by a look at the disk, and costs nothing while there are none.
     yield* Effect.suspend(() => stillUnfinished(unfinished)).pipe(
@@ -139,6 +124,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     const adoptionArgs: AdoptionArgs = {
       dataDir: args.dataDir,
       nodeId,
+      computing,
       isDraining: () => !["Starting", "Serving"].includes(self.state().life),
       unfinished: (partFolder, problem) => unfinished.set(partFolder, problem)
     }
@@ -200,7 +186,11 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       if (live !== undefined) live.media = media
     }
 
-    const startRecording = Effect.fnUntraced(function* (recordingId: string, roomId: string) {
+    const startRecording = Effect.fnUntraced(function* (
+      recordingId: string,
+      roomId: string,
+      options: RecordingOptions
+    ) {
       // Before anything is looked at that may change meanwhile: a room that was only just asked for.
       const coming = rooms.get(roomId)
       if (coming !== undefined && coming.media === undefined) yield* startedOf(coming.room)
@@ -209,6 +199,9 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         if (existing.roomId !== roomId) {
           const problem = `it is of room '${existing.roomId}'`
           return yield* new Conflict({ entity: "recording", id: recordingId, problem })
+        }
+        if (!areSameOptions(existing.options, options)) {
+          return yield* new Conflict({ entity: "recording", id: recordingId, problem: "with other options" })
         }
         yield* startedOf(existing.recording)
         return { created: false, recording: yield* infoOf(existing.recording) }
@@ -221,22 +214,19 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         roomId,
         room: live.room.ref,
         media: live.media,
+        options,
         folder,
         computing,
-        entered: (state) => {
-          states.set(recordingId, state)
-          if (state === "Computed") ended.computed++
-          if (state === "Failed") ended.failed++
-        },
+        entered: (state, journal) => tally.entered(recordingId, state, journal),
         unfinished: (problem) => unfinished.set(folder.partFolder(recordingId), problem)
       }
       const spawned = yield* accepted(self.spawn(recording, recordingId, recordingArgs, { holds: "sealing" }))
-      recordings.set(recordingId, { recording: spawned, roomId })
+      recordings.set(recordingId, { recording: spawned, roomId, options })
       publish()
       yield* self.watch(spawned.ref, () =>
         Effect.sync(() => {
           recordings.delete(recordingId)
-          states.delete(recordingId)
+          tally.gone(recordingId)
           publish()
         })
       )
@@ -259,6 +249,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         rooms: children.filter(({ kind }) => kind === roomKind),
         recordings: children.filter(({ kind }) => kind === recordingKind),
         unfinished: left,
+        computing: computing.line(),
         ...(last === undefined
           ? {}
           : {
@@ -282,7 +273,12 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     return {
       OpenRoom: ({ admission, options, roomId }) =>
         concurrently(openRoom(roomId, options, admission === "prefer")),
-      StartRecording: ({ recordingId, roomId }) => concurrently(startRecording(recordingId, roomId)),
+      StartRecording: ({ options = {}, recordingId, roomId }) =>
+        concurrently(
+          Effect.tapError(startRecording(recordingId, roomId, options), ({ _tag }) =>
+            Effect.sync(() => tally.refused(_tag))
+          )
+        ),
       Report: () => report
     }
   })

@@ -16,14 +16,15 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Semaphore from "effect/Semaphore"
 import { claimName } from "./claimName.ts"
-import type { CaptureInfo, CaptureSink, ProducerInfo, RoomMedia } from "./engine/RoomMedia.ts"
+import type { AnyProducerInfo, RoomMedia, RoomMediaError } from "./engine/RoomMedia.ts"
+import { captureSink, dataSink } from "./journalSinks.ts"
+import type { UnknownProducer } from "./MediaError.ts"
 import { Conflict, StorageUnavailable } from "./protocol/Common.ts"
-import type { RecordingInfo, RecordingState } from "./protocol/Recording.ts"
+import type { RecordingInfo, RecordingOptions, RecordingState } from "./protocol/Recording.ts"
 import { recordingKind, RecordingProtocol } from "./protocol/Recording.ts"
 import type { RoomMessage } from "./protocol/Room.ts"
-import type { IncarnationFolder, Receipt } from "./recording/index.ts"
+import type { ComputeQueue, IncarnationFolder, Receipt } from "./recording/index.ts"
 import { computeInChild, discardPart, JournalWriter, manifestFormat } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 
@@ -32,21 +33,24 @@ export interface RecordingArgs {
   readonly roomId: string
   readonly room: ActorRef<RoomMessage>
   readonly media: RoomMedia
-  /** How many may be computed at once on this machine: calls go first. */
-  readonly computing: Semaphore.Semaphore
+  readonly options: RecordingOptions
+  /** Where it waits for its turn to be computed: calls go first. */
+  readonly computing: ComputeQueue
   readonly folder: IncarnationFolder.IncarnationFolder
-  /** Told each state that it comes to, the first one too. */
-  readonly entered: (state: RecordingState) => void
+  /** Told each state that it comes to, the first one too, with how its journal is from then on. */
+  readonly entered: (state: RecordingState, journal: () => JournalWriter.JournalWriterStats) => void
   /** Told when it ends without a receipt: the journal is kept, and somebody must look. */
   readonly unfinished: (problem: string) => void
 }
+
+type PauseCause = { readonly by?: string; readonly reason?: string }
 
 /** A full disk, or a compute process that was killed, is tried again: three times, 1 s, 2 s, 4 s apart. A later start tries anew. */
 const again = Schedule.upTo(Schedule.exponential("1 second"), { times: 3 })
 
 export const recording = define(recordingKind, RecordingProtocol, (self: Self, args: RecordingArgs) =>
   Effect.gen(function* () {
-    const { folder, media, nodeId, room, roomId } = args
+    const { folder, media, nodeId, options, room, roomId } = args
     const recordingId = self.address.id
     const index = yield* RecordingIndex
     const over = Deferred.makeUnsafe<string>()
@@ -65,7 +69,8 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
         incarnation: folder.incarnation,
         part: 0,
         startedAt,
-        state: "Capturing"
+        state: "Capturing",
+        options
       }
     }).pipe(
       Effect.mapError((error) =>
@@ -77,12 +82,18 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
 
     const { incarnation } = folder
     let state: RecordingState = "Capturing"
-    const enter = (next: RecordingState) => args.entered((state = next))
+    const enter = (next: RecordingState) => args.entered((state = next), () => journal.stats)
     enter(state)
     let tracks = 0
     let receipt: Receipt | undefined
     let problem: string | undefined
+    let paused: RecordingInfo["paused"]
+    const isPaused = () => paused !== undefined
 
+    const progress = (): Pick<RecordingInfo, "progress"> => {
+      const now = state === "Sealing" ? args.computing.progressOf(recordingId) : undefined
+      return now === undefined ? {} : { progress: now }
+    }
     const info = (): RecordingInfo => ({
       recordingId,
       roomId,
@@ -93,8 +104,11 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       lostPackets: journal.stats.lostPackets,
       tracks,
       folder: partFolder,
+      options,
+      ...(paused === undefined ? {} : { paused }),
       ...(receipt === undefined ? {} : index.describe(receipt)),
-      ...(problem === undefined ? {} : { problem })
+      ...(problem === undefined ? {} : { problem }),
+      ...progress()
     })
 
     // After the journal and before anybody hears that it records: what is listed has a journal, and what has packets is listed.
@@ -115,23 +129,48 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     )
 
     const captures = yield* Effect.flatMap(Effect.scope, (scope) => Scope.fork(scope, "parallel"))
-    const capture = (producer: ProducerInfo) =>
-      media
-        .capture(producer.producerId, (track) => Effect.sync(() => sinkOf(journal, track)))
-        .pipe(
-          Effect.tap(() => Effect.sync(() => tracks++)),
-          Scope.provide(captures),
-          // A producer that is gone before it was captured had nothing to record.
-          Effect.catch((error) =>
-            Effect.logWarning(`${recordingId}: cannot capture ${producer.producerId}`, error)
-          )
-        )
-    yield* media
-      .watchProducers({
-        opened: (producer) => (producer.kind === "data" ? Effect.void : Effect.asVoid(capture(producer))),
-        closed: () => Effect.void
-      })
-      .pipe(Scope.provide(captures))
+    const captured = new Set<string>()
+    const isWanted = ({ kind }: AnyProducerInfo) =>
+      kind === "data" ? options.data === true : (options.kinds?.includes(kind) ?? true)
+    const capture = ({ kind, producerId }: AnyProducerInfo) =>
+      Effect.asVoid<unknown, RoomMediaError | UnknownProducer, Scope.Scope>(
+        kind === "data"
+          ? media.captureData(producerId, (info) => Effect.sync(() => dataSink(journal, info, isPaused)))
+          : media.capture(producerId, (info) => Effect.sync(() => captureSink(journal, info, isPaused)))
+      ).pipe(
+        Effect.tap(() => Effect.sync(() => tracks++)),
+        Scope.provide(captures),
+        // A producer that is gone before it was captured had nothing to record.
+        Effect.catch((error) => Effect.logWarning(`${recordingId}: cannot capture ${producerId}`, error))
+      )
+    const opened = (producer: AnyProducerInfo) => {
+      if (!isWanted(producer)) return Effect.void
+      captured.add(producer.producerId)
+      return capture(producer)
+    }
+    const closed = ({ producerId }: AnyProducerInfo) => Effect.sync(() => void captured.delete(producerId))
+    yield* media.watchProducers({ opened, closed }).pipe(Scope.provide(captures))
+
+    const pause = Effect.fnUntraced(function* (cause: PauseCause) {
+      if (state !== "Capturing" || paused !== undefined) return info()
+      paused = { at: yield* Clock.currentTimeMillis, ...cause }
+      journal.pause(cause)
+      return info()
+    })
+    const resume = Effect.fnUntraced(function* (cause: PauseCause) {
+      if (state !== "Capturing") {
+        return yield* new Conflict({ entity: recordingKind, id: recordingId, problem: `it is ${state}` })
+      }
+      if (paused === undefined) return info()
+      paused = undefined
+      journal.resume(cause)
+      // A picture cannot begin in the middle. Without an answer it begins with the sender's next key frame by itself.
+      yield* Effect.forEach([...captured], (producerId) => Effect.ignore(media.requestKeyFrame(producerId)), {
+        concurrency: "unbounded",
+        discard: true
+      }).pipe(Effect.forkIn(captures))
+      return info()
+    })
 
     const finish = Effect.fnUntraced(function* (reason: string) {
       enter("Sealing")
@@ -139,7 +178,9 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
       yield* Scope.close(captures, Exit.void)
       yield* Effect.retry(journal.seal(reason), { schedule: again, while: (error) => error.retry === "safe" })
       receipt = yield* args.computing
-        .withPermit(computeInChild(partFolder, { computedBy: nodeId }))
+        .inTurn({ recordingId, startedAt }, (onProgress) =>
+          computeInChild(partFolder, { computedBy: nodeId, onProgress })
+        )
         .pipe(Effect.retry({ schedule: again, while: (error) => error.retry === "safe" }))
       yield* index.publish(receipt)
       enter("Computed")
@@ -175,34 +216,9 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
 
     return {
       Get: () => Effect.sync(info),
-      Stop: ({ reason }) => Effect.map(end(reason), info)
+      Stop: ({ reason }) => Effect.map(end(reason), info),
+      Pause: pause,
+      Resume: resume
     }
   })
 )
-
-/** Packets and sender reports of one capture, straight into the journal, synchronously. */
-const sinkOf = (journal: JournalWriter.JournalWriter, capture: CaptureInfo): CaptureSink => {
-  const track = journal.track({
-    producerId: capture.producerId,
-    kind: capture.kind,
-    mimeType: capture.codec === "opus" ? "audio/opus" : "video/VP8",
-    clockRate: capture.clockRate,
-    payloadType: capture.payloadType,
-    ...(capture.channels === undefined ? {} : { channels: capture.channels })
-  })
-  return {
-    rtp: (packet) => journal.rtp(track, packet),
-    senderReport: ({ ageMs, ntpMs, rtpTimestamp }) =>
-      journal.senderReport(track, { ...ntpOf(ntpMs), rtpTimestamp, ageMs }),
-    closed: () => journal.endTrack(track)
-  }
-}
-
-/** Unix milliseconds as NTP: seconds since 1900 and their fraction in 2^-32 s (RFC 3550, section 4). */
-const ntpOf = (unixMs: number) => {
-  const seconds = Math.floor(unixMs / 1000)
-  return {
-    ntpSeconds: seconds + 2_208_988_800,
-    ntpFraction: Math.floor(((unixMs - seconds * 1000) / 1000) * 2 ** 32)
-  }
-}

@@ -9,7 +9,7 @@ import * as path from "node:path"
 import type { AdoptionArgs } from "../src/Adoption.ts"
 import { adoption } from "../src/Adoption.ts"
 import type { Receipt } from "../src/recording/index.ts"
-import { RecordingStore } from "../src/recording/index.ts"
+import { makeComputeQueue, RecordingStore } from "../src/recording/index.ts"
 import { RecordingIndex } from "../src/RecordingIndex.ts"
 import { temporaryFolder, writePart } from "./recording/fixtures.ts"
 
@@ -46,6 +46,7 @@ const adopt = Effect.fnUntraced(function* (
   const args: AdoptionArgs = {
     dataDir,
     nodeId: "n",
+    computing: yield* makeComputeQueue(1),
     isDraining: options.isDraining ?? (() => false),
     unfinished: (partFolder, problem) => unfinished.set(partFolder, problem)
   }

@@ -82,6 +82,13 @@ const givenUpRecording = {
   problem: "given up by ada: the camera was broken",
   givenUp: { by: "ada", at, reason: "the camera was broken" }
 }
+const pausedRecording = {
+  ...recordingInfo,
+  options: { result: "tracks", kinds: ["audio"], data: true },
+  paused: { at, by: "ada", reason: "off the record" }
+}
+const recordingOptions = { result: "grid", kinds: ["audio", "video"], data: true }
+const pauseCause = { by: "ada", reason: "off the record" }
 const openedRoom = { roomId: "r1", nodeId: "n1", created: true }
 const startedRecording = { created: true, recording: recordingInfo }
 const report = {
@@ -123,13 +130,27 @@ export const node: ProtocolSamples = {
     ],
     success: [openedRoom]
   },
-  StartRecording: { request: [{ recordingId: "rec", roomId: "r1" }], success: [startedRecording] },
+  StartRecording: {
+    request: [
+      { recordingId: "rec", roomId: "r1" },
+      after("0.1.0", { recordingId: "rec", roomId: "r1", options: recordingOptions })
+    ],
+    success: [startedRecording]
+  },
   Report: { success: [report, idleReport] }
 }
 
 const srtp = { cryptoSuite: "AEAD_AES_256_GCM", keyBase64: "a2V5" }
 const addProducer = { producerId: "p1", kind: "video", codec: "vp8", payloadType: 101, ssrc: 4_294_967_295 }
 const addProducerFully = { ...addProducer, rtcpMux: false, srtp }
+const h264 = { "packetization-mode": 1, "profile-level-id": "42e01f" }
+const addLabelledProducer = {
+  ...addProducer,
+  codec: "h264",
+  parameters: h264,
+  peerId: "ada",
+  source: "screen"
+}
 const addConsumer = { consumerId: "c1", producerId: "p1", ip: "127.0.0.1", port: 5004 }
 const addConsumerFully = { ...addConsumer, rtcpPort: 5005, rtcpMux: false, srtp }
 const producer = { producerId: "p1", ip: "127.0.0.1", port: 40_000 }
@@ -144,6 +165,7 @@ const consumer = {
   sourceIp: "127.0.0.1",
   sourcePort: 40_001
 }
+const consumerOfH264 = { ...consumer, kind: "video", codec: "h264", mimeType: "video/H264", parameters: h264 }
 const roomInfo = {
   roomId: "r1",
   nodeId: "n1",
@@ -154,28 +176,53 @@ const roomInfo = {
   ],
   consumers: [{ consumerId: "c1", producerId: "p1" }]
 }
+const labelledProducer = {
+  producerId: "p2",
+  kind: "video",
+  codec: "h264",
+  ssrc: 0,
+  packetsReceived: 70_000,
+  silentMs: 20,
+  mimeType: "video/H264",
+  parameters: h264,
+  layers: [{ rid: "r0", scalabilityMode: "L1T3" }, { rid: "r1" }, { ssrc: 2222 }],
+  peerId: "ada",
+  source: "screen"
+}
+const roomOfPeers = { ...roomInfo, producers: [labelledProducer] }
 const reason = { reason: "over" }
 
 export const room: ProtocolSamples = {
-  Get: { success: [roomInfo] },
+  Get: { success: [roomInfo, after("0.1.0", roomOfPeers)] },
   AddProducer: {
-    request: [addProducer, addProducerFully],
+    request: [addProducer, addProducerFully, after("0.1.0", addLabelledProducer)],
     success: [producer, { ...producer, rtcpPort: 40_001, srtp }]
   },
   CloseProducer: { request: [{ producerId: "p1" }] },
   AddConsumer: {
     request: [addConsumer, addConsumerFully],
-    success: [consumer, { ...consumer, sourceRtcpPort: 40_002, srtp }]
+    success: [consumer, { ...consumer, sourceRtcpPort: 40_002, srtp }, after("0.1.0", consumerOfH264)]
   },
   CloseConsumer: { request: [{ consumerId: "c1" }] },
   Close: { request: [reason] }
 }
 
-const anyRecording = [recordingInfo, computedRecording, after("0.1.0", givenUpRecording)]
+const anyRecording = [
+  recordingInfo,
+  computedRecording,
+  after("0.1.0", givenUpRecording),
+  after("0.1.0", pausedRecording)
+]
+const pausing: MessageSamples = {
+  request: [after("0.1.0", {}), after("0.1.0", pauseCause)],
+  success: [after("0.1.0", pausedRecording)]
+}
 
 export const recording: ProtocolSamples = {
   Get: { success: anyRecording },
-  Stop: { request: [reason], success: anyRecording }
+  Stop: { request: [reason], success: anyRecording },
+  Pause: pausing,
+  Resume: pausing
 }
 
 const inRoom = { roomId: "r1" }
@@ -195,6 +242,14 @@ const summary = {
   recordings: 1
 }
 const cordon: MessageSamples = { request: [nodeId, { ...nodeId, ...cause }], success: [{ changed: true }] }
+
+const pausingRecording: MessageSamples = {
+  request: [
+    after("0.1.0", { recordingId: "rec" }),
+    after("0.1.0", { recordingId: "rec", by: "ada", reason: "off the record" })
+  ],
+  success: [after("0.1.0", pausedRecording)]
+}
 
 export const control: ProtocolSamples = {
   "room.create": {
@@ -223,7 +278,15 @@ export const control: ProtocolSamples = {
     success: [consumer]
   },
   "consumer.close": { request: [{ ...inRoom, consumerId: "c1" }] },
-  "recording.start": { request: [{ recordingId: "rec", ...inRoom }], success: [startedRecording] },
+  "recording.start": {
+    request: [
+      { recordingId: "rec", ...inRoom },
+      after("0.1.0", { recordingId: "rec", ...inRoom, options: recordingOptions })
+    ],
+    success: [startedRecording]
+  },
+  "recording.pause": pausingRecording,
+  "recording.resume": pausingRecording,
   "recording.stop": {
     request: [{ recordingId: "rec" }, { recordingId: "rec", ...reason }],
     success: [recordingInfo]

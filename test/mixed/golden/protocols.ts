@@ -55,7 +55,8 @@ const through = (protocol: GoldenProtocol, tag: string, part: Part, plain: Plain
         : Effect.flatMap(unpacked(bytes), (value) => codec[`decode${part}`](value))
     },
     write: packed,
-    isClosed: part === "Payload"
+    isClosed: part === "Payload",
+    openMaps: ["parameters"]
   }
 }
 

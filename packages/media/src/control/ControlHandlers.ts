@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import { Conflict, NotFound } from "../protocol/Common.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
 import { nodeKind, NodeProtocol } from "../protocol/Node.ts"
-import { recordingKind } from "../protocol/Recording.ts"
+import { areSameOptions, recordingKind } from "../protocol/Recording.ts"
 import { roomKind, RoomProtocol } from "../protocol/Room.ts"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import { goneIsNotFound, locate, placeRoom } from "./Placement.ts"
-import { recordingInfo, stopRecording } from "./RecordingLookup.ts"
+import { pauseRecording, recordingInfo, resumeRecording, stopRecording } from "./RecordingLookup.ts"
 
 export type ControlServices = ActorSystem | Directory | Leases | RecordingIndex
 
@@ -100,13 +100,16 @@ export const controlHandlers: ControlHandlers = {
       roomId,
       Effect.flatMap(roomRef(roomId), (ref) => ref.ask("CloseConsumer", { consumerId }))
     ),
-  "recording.start": Effect.fnUntraced(function* ({ recordingId, roomId }) {
+  "recording.start": Effect.fnUntraced(function* ({ options = {}, recordingId, roomId }) {
     const known = yield* Effect.catchTag(recordingInfo(recordingId), "NotFound", () =>
       Effect.succeed(undefined)
     )
     if (known !== undefined) {
       const conflict = (problem: string) => new Conflict({ entity: recordingKind, id: recordingId, problem })
       if (known.roomId !== roomId) return yield* conflict(`it is of room '${known.roomId}'`)
+      if (known.options !== undefined && !areSameOptions(known.options, options)) {
+        return yield* conflict("with other options")
+      }
       // Its journal is kept under that id: a second one would hide it.
       if (known.state === "Interrupted" || known.state === "Failed") {
         return yield* conflict(`it is ${known.state}: ${known.problem ?? "its journal is kept"}`)
@@ -118,9 +121,12 @@ export const controlHandlers: ControlHandlers = {
     const { incarnation } = room.address
     return yield* ref(NodeProtocol, { kind: nodeKind, id: room.nodeId, incarnation }).ask("StartRecording", {
       recordingId,
-      roomId
+      roomId,
+      options
     })
   }),
+  "recording.pause": ({ recordingId, ...cause }) => pauseRecording(recordingId, cause),
+  "recording.resume": ({ recordingId, ...cause }) => resumeRecording(recordingId, cause),
   "recording.stop": ({ reason = "asked for", recordingId }) => stopRecording(recordingId, reason),
   "recording.get": ({ recordingId }) => recordingInfo(recordingId),
   "recording.list": (input) =>

@@ -5,11 +5,14 @@
 import type { Id } from "@ebb/actors"
 import { ActorSystem, Leases } from "@ebb/actors"
 import * as Effect from "effect/Effect"
+import { Conflict } from "../protocol/Common.ts"
 import type { RecordingInfo, RecordingState } from "../protocol/Recording.ts"
 import { recordingKind, RecordingProtocol } from "../protocol/Recording.ts"
 import type { IndexedRecording } from "../RecordingIndex.ts"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import { locate } from "./Placement.ts"
+
+type PauseCause = { readonly by?: string; readonly reason?: string }
 
 const recordingRef = Effect.fnUntraced(function* (recordingId: Id) {
   const { address, epoch } = yield* locate(recordingKind, recordingId)
@@ -63,4 +66,22 @@ export const stopRecording = (recordingId: Id, reason: string) =>
   recordingRef(recordingId).pipe(
     Effect.flatMap((ref) => ref.ask("Stop", { reason })),
     Effect.catchTag(ownerIsSilent, indexedOr(recordingId))
+  )
+
+/** It may be over already: then what is known says so. */
+export const pauseRecording = (recordingId: Id, cause: PauseCause) =>
+  recordingRef(recordingId).pipe(
+    Effect.flatMap((ref) => ref.ask("Pause", cause)),
+    Effect.catchTag(ownerIsSilent, indexedOr(recordingId))
+  )
+
+/** Refused when it is over: nothing would be recorded. */
+export const resumeRecording = (recordingId: Id, cause: PauseCause) =>
+  recordingRef(recordingId).pipe(
+    Effect.flatMap((ref) => ref.ask("Resume", cause)),
+    Effect.catchTag(ownerIsSilent, (silent) =>
+      Effect.flatMap(indexedOr(recordingId)(silent), ({ state }) =>
+        Effect.fail(new Conflict({ entity: recordingKind, id: recordingId, problem: `it is ${state}` }))
+      )
+    )
   )

@@ -37,7 +37,7 @@ import {
   WallMs
 } from "./Common.ts"
 import { NodeReport, OpenedRoom } from "./Node.ts"
-import { RecordingInfo } from "./Recording.ts"
+import { PauseCause, RecordingInfo, RecordingOptions } from "./Recording.ts"
 import { AddConsumer, AddProducer, Consumer, Producer, RoomInfo, RoomOptions } from "./Room.ts"
 
 /** Safe to retry: no live node takes a new room now. `nodes` says how each stands. */
@@ -156,10 +156,12 @@ export const ControlProtocol = protocol(
   message("consumer.add", { payload: { ...room, ...AddConsumer.fields }, success: Consumer, error }),
   message("consumer.close", { payload: { ...room, consumerId: Id }, error }),
   message("recording.start", {
-    payload: { ...recording, ...room },
+    payload: { ...recording, ...room, options: Schema.optionalKey(RecordingOptions) },
     success: Schema.Struct({ created: Schema.Boolean, recording: RecordingInfo }),
     error
   }),
+  message("recording.pause", { payload: { ...recording, ...PauseCause }, success: RecordingInfo, error }),
+  message("recording.resume", { payload: { ...recording, ...PauseCause }, success: RecordingInfo, error }),
   message("recording.stop", {
     payload: { ...recording, reason: Schema.optionalKey(Reason) },
     success: RecordingInfo,

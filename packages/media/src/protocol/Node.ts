@@ -3,7 +3,7 @@ import { DrainDeadlines, Id, message, protocol } from "@ebb/actors"
 import type { Messages } from "@ebb/actors"
 import * as Schema from "effect/Schema"
 import { AdmissionError, Conflict, Millis, NotFound, StorageUnavailable, WallMs } from "./Common.ts"
-import { RecordingInfo } from "./Recording.ts"
+import { RecordingInfo, RecordingOptions, RecordingProgress } from "./Recording.ts"
 import { RoomOptions } from "./Room.ts"
 
 /** Something that a drain waits for. */
@@ -25,6 +25,10 @@ export const NodeReport = Schema.Struct({
   recordings: Schema.Array(Blocker),
   /** Recordings whose receipt is not there and that nobody works on: their journals are kept. */
   unfinished: Schema.Array(Schema.Struct({ recordingId: Id, problem: Schema.String })),
+  /** What this node computes, and what waits for it, in its order; adopted recordings of dead processes, too. */
+  computing: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ recordingId: Id, startedAt: WallMs, ...RecordingProgress.fields }))
+  ),
   /** The last change of life or admission. */
   since: Schema.optionalKey(
     Schema.Struct({
@@ -58,9 +62,9 @@ export const NodeProtocol = protocol(
     success: OpenedRoom,
     error: AdmissionError
   }),
-  /** Records every producer of a room of this node, from now on. */
+  /** Records every producer of a room of this node, from now on, or those that the options say. */
   message("StartRecording", {
-    payload: { recordingId: Id, roomId: Id },
+    payload: { recordingId: Id, roomId: Id, options: Schema.optionalKey(RecordingOptions) },
     success: Schema.Struct({ created: Schema.Boolean, recording: RecordingInfo }),
     error: Schema.Union([...AdmissionError.members, Conflict, NotFound, StorageUnavailable])
   }),

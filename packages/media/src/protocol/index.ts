@@ -12,7 +12,15 @@ export {
 export type { NodeMessage } from "./Node.ts"
 export { Blocker, nodeKind, NodeProtocol, NodeReport, OpenedRoom } from "./Node.ts"
 export type { RecordingMessage } from "./Recording.ts"
-export { RecordingInfo, recordingKind, RecordingProtocol, RecordingState } from "./Recording.ts"
+export {
+  areSameOptions,
+  RecordingInfo,
+  recordingKind,
+  RecordingOptions,
+  RecordingProgress,
+  RecordingProtocol,
+  RecordingState
+} from "./Recording.ts"
 export type { RoomMessage } from "./Room.ts"
 export {
   AddConsumer,

@@ -24,7 +24,7 @@ import {
   recordType,
   sealHeader
 } from "./JournalFormat.ts"
-import type { SenderReport, TrackInfo, TrackNumber } from "./JournalFormat.ts"
+import type { Data, Pause, SenderReport, TrackInfo, TrackNumber } from "./JournalFormat.ts"
 import type { Manifest } from "./Manifest.ts"
 import { manifestPath, setManifestState, writeManifest } from "./Manifest.ts"
 
@@ -56,6 +56,11 @@ export interface JournalWriter {
   readonly rtp: (track: TrackNumber, packet: Uint8Array) => void
   readonly senderReport: (track: TrackNumber, report: SenderReport) => void
   readonly endTrack: (track: TrackNumber) => void
+  /** A message of a data track; it is copied before this returns. */
+  readonly data: (track: TrackNumber, message: Data) => void
+  /** Says that nothing is to be recorded from here on. Whoever calls leaves the packets out. */
+  readonly pause: (cause: Pause) => void
+  readonly resume: (cause: Pause) => void
   readonly stats: JournalWriterStats
   /** Fails with the first error of a write or sync, and never succeeds. The writer goes on trying all the same. */
   readonly failed: Effect.Effect<never, RecordingStorageError>
@@ -98,7 +103,7 @@ export const make = Effect.fnUntraced(function* (
   let dirty = false
   /** Packets lost since the last gap record, and why. */
   let untold = { packets: 0, reason: "" }
-  /** Begins and ends of tracks that the disk refused: packets mean nothing without them, so they go first. */
+  /** Begins and ends of tracks and pauses that the disk refused: packets mean nothing without them, so they go first. */
   const owed: Array<{ readonly type: number; readonly track: TrackNumber; readonly payload: Uint8Array }> = []
   let length = 0
   let lastTrack = 0
@@ -173,11 +178,11 @@ export const make = Effect.fnUntraced(function* (
     if (closed) return false
     const refused = catchUp() ?? writeRecord(type, track, payload)
     if (refused === undefined) return true
-    if (type === recordType.rtp) {
+    if (type === recordType.rtp || type === recordType.data) {
       if (untold.packets === 0) stats.gaps += 1
       stats.lostPackets += 1
       untold = { packets: untold.packets + 1, reason: refused }
-    } else if (type === recordType.track || type === recordType.trackEnd) {
+    } else if (type !== recordType.senderReport && type !== recordType.seal) {
       owed.push({ type, track, payload })
     }
     return false
@@ -251,6 +256,15 @@ export const make = Effect.fnUntraced(function* (
     },
     endTrack: (track) => {
       if (ended === undefined) append(recordType.trackEnd, track, new Uint8Array(0))
+    },
+    data: (track, message) => {
+      if (ended === undefined && append(recordType.data, track, encodeMap(message))) stats.packets += 1
+    },
+    pause: (cause) => {
+      if (ended === undefined) append(recordType.pause, 0, encodeMap(cause))
+    },
+    resume: (cause) => {
+      if (ended === undefined) append(recordType.resume, 0, encodeMap(cause))
     },
     get stats() {
       return { ...stats }
