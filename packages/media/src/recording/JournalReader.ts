@@ -19,9 +19,11 @@ const chunkBytes = 1 << 16
 export interface JournalReader {
   /** Final once `forEach` has ended. */
   readonly stats: Readonly<JournalStats>
+  /** Hands over a batch of intact records in the order of the file. False: there are no more. */
+  readonly next: (visit: (record: JournalRecord) => void) => Effect.Effect<boolean, RecordingStorageError>
   /**
    * Hands over every intact record in the order of the file, and after each batch runs `afterBatch` with the bytes read so far. To
-   * be run once.
+   * be run once, and not beside `next`.
    */
   readonly forEach: <E = never>(
     visit: (record: JournalRecord) => void,
@@ -57,24 +59,25 @@ export const openJournal = (
     }
 
     const parser = makeJournalParser()
+    const next = Effect.fnUntraced(function* (visit: (record: JournalRecord) => void) {
+      // A new buffer each time: records keep pointing into it.
+      const chunk = yield* read(Buffer.allocUnsafeSlow(chunkBytes))
+      const records = chunk.length === 0 ? parser.end() : parser.push(chunk)
+      records.forEach(visit)
+      return chunk.length > 0
+    })
     const forEach = Effect.fnUntraced(function* <E = never>(
       visit: (record: JournalRecord) => void,
       afterBatch: (bytesRead: number) => Effect.Effect<void, E> = () => Effect.void
     ) {
-      for (;;) {
-        // A new buffer each time: records keep pointing into it.
-        const chunk = yield* read(Buffer.allocUnsafeSlow(chunkBytes))
-        if (chunk.length === 0) break
-        parser.push(chunk).forEach(visit)
-        yield* afterBatch(parser.stats.bytes)
-      }
-      parser.end().forEach(visit)
+      while (yield* next(visit)) yield* afterBatch(parser.stats.bytes)
     })
     const tornHeader = header.length < fileHeader.length ? header.length : 0
     return {
       get stats() {
         return { ...parser.stats, tornBytes: parser.stats.tornBytes + tornHeader }
       },
+      next,
       forEach
     }
   })

@@ -7,7 +7,7 @@ import type { DropReason, Frame, FrameAssembler, LossPolicy } from "./rtp/FrameA
 import { makeOpusAssembler, makeVp8Assembler } from "./rtp/FrameAssembler.ts"
 import { parseRtp } from "./rtp/RtpPacket.ts"
 import { makeRtpSequencer } from "./rtp/RtpSequencer.ts"
-import type { RtpSequencer } from "./rtp/RtpSequencer.ts"
+import type { RtpSequencer, TimedPacket } from "./rtp/RtpSequencer.ts"
 import type { PeerClock, TrackClock } from "./SenderClock.ts"
 import { makePeerClock, makeTrackClock, ntpToUs } from "./SenderClock.ts"
 
@@ -44,6 +44,8 @@ export interface RecordedTrack {
 
 export interface RecordedTracks {
   readonly tracks: ReadonlyMap<TrackNumber, RecordedTrack>
+  /** The clocks of the peers that have an id. */
+  readonly peers: ReadonlyMap<string, PeerClock>
   /** What the part's own records said. */
   readonly part: {
     anchorUs: number | undefined
@@ -61,12 +63,20 @@ export interface RecordedTracks {
 
 export interface RecordedTracksOptions {
   readonly onFrame: (track: RecordedTrack, frame: Frame) => void
+  /** Told of each hole of `missing` packets, and between which two it lies. */
+  readonly onMissing?: (
+    track: RecordedTrack,
+    missing: number,
+    before: TimedPacket | undefined,
+    after: TimedPacket
+  ) => void
   readonly lossPolicy: LossPolicy
 }
 
 export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTracks => {
   const tracks = new Map<TrackNumber, RecordedTrack>()
   const assemblers = new Map<TrackNumber, FrameAssembler>()
+  const restarts = new Map<TrackNumber, () => void>()
   const peers = new Map<string, PeerClock>()
   const part: RecordedTracks["part"] = {
     anchorUs: undefined,
@@ -99,14 +109,20 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       }
       options.onFrame(track, frame)
     }
-    const assembler =
+    const assemble = () =>
       codec === "vp8" ? makeVp8Assembler(emit, drop, options.lossPolicy) : makeOpusAssembler(emit, drop)
+    let before: TimedPacket | undefined
+    const deliver = (packet: TimedPacket, missing: number): void => {
+      if (missing > 0) options.onMissing?.(track, missing, before, packet)
+      before = packet
+      assemblers.get(number)?.push(packet, missing)
+    }
     const track: RecordedTrack = {
       track: number,
       info,
       codec,
       clock: makeTrackClock(info.clockRate, peerClock(info.peerId)),
-      sequencer: makeRtpSequencer(assembler.push),
+      sequencer: makeRtpSequencer(deliver),
       packets: 0,
       frames: 0,
       shownFrames: 0,
@@ -116,7 +132,13 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       dropped: new Map()
     }
     tracks.set(number, track)
-    assemblers.set(number, assembler)
+    assemblers.set(number, assemble())
+    restarts.set(number, () => {
+      track.sequencer.restart()
+      assemblers.get(number)?.flush()
+      assemblers.set(number, assemble())
+      before = undefined
+    })
   }
 
   const rtp = (track: RecordedTrack, bytes: Uint8Array, arrivalUs: number): void => {
@@ -133,6 +155,7 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
 
   return {
     tracks,
+    peers,
     part,
     visit: (record) => {
       switch (record._tag) {
@@ -165,6 +188,12 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
         case "Seal":
           part.sealed = record.seal.reason
           return
+        case "Resume":
+          // What was sent meanwhile is not lost, and a picture begins anew.
+          for (const restart of restarts.values()) restart()
+          return
+        case "Pause":
+        case "Data":
         case "TrackEnd":
         case "Unknown":
           return

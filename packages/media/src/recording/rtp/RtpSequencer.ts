@@ -26,6 +26,8 @@ export interface RtpSequencer {
   readonly counts: Readonly<SequencerCounts>
   readonly push: (packet: TimedPacket) => void
   readonly flush: () => void
+  /** Hands over what waits. Whatever comes next is taken for the beginning: nothing before it is missing. */
+  readonly restart: () => void
 }
 
 /** A packet of RFC 3550's `MAX_DROPOUT` numbers away is no reordering. */
@@ -117,12 +119,21 @@ export const makeRtpSequencer = (
     }
   }
 
+  const end = (): void => {
+    if (stray !== undefined) counts.late += 1
+    stray = undefined
+    flush()
+  }
+
   return {
     counts,
-    flush: () => {
-      if (stray !== undefined) counts.late += 1
-      stray = undefined
-      flush()
+    flush: end,
+    restart: () => {
+      end()
+      missed.clear()
+      next = undefined
+      highest = undefined
+      missing = 0
     },
     push: (timed) => {
       const { sequence } = timed.packet
