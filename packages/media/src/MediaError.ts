@@ -278,3 +278,29 @@ export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeF
     return `computing ${this.folder} ended without an outcome: ${this.detail}`
   }
 }
+
+/** Not executed; never to retry before a person has done what `advice` says. The store of results answers, and refuses. */
+export class StoreRefused extends Schema.TaggedError<StoreRefused>()("StoreRefused", {
+  location: Schema.String,
+  /** `noCredentials`, `credentialsRefused`, `accessDenied`, `bucketMissing`, `wrongRegion`, `clockSkewed`. Open. */
+  problem: Schema.String,
+  /** What the store said. Never a secret. */
+  detail: Schema.String,
+  advice: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the store ${this.location} refuses: ${this.detail}; ${this.advice}`
+  }
+}
+
+/** Safe to retry: the store of results cannot be reached, or is busy. What was uploaded before stays. */
+export class StoreUnreachable extends Schema.TaggedError<StoreUnreachable>()("StoreUnreachable", {
+  location: Schema.String,
+  detail: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `the store ${this.location} cannot be reached: ${this.detail}; is AWS_ENDPOINT_URL_S3 right, and the network there?`
+  }
+}

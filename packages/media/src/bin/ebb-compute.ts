@@ -2,13 +2,16 @@
 /**
  * Computes one part of a recording:
  *
- *     ebb-compute <partFolder> --store <folder> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]
+ *     ebb-compute <partFolder> --store <store> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]
+ *
+ * A store is a folder, or `s3://bucket/prefix`, with endpoint and credentials in the environment.
  *
  * Prints that it lives and its progress as lines of JSON; the last line is the receipt or a typed error. Exits with 0 only when there is a receipt. It may
  * be killed at any moment and started again. The caller holds the lock of the incarnation's folder.
  */
 import * as Effect from "effect/Effect"
 import * as os from "node:os"
+import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { compute } from "../recording/Compute.ts"
 import type { ComputeLine } from "../recording/ComputeOutcome.ts"
@@ -17,7 +20,7 @@ import { defaultSilenceMs } from "../recording/Ffprobe.ts"
 import { RecordingStore } from "../recording/RecordingStore.ts"
 
 const usage =
-  "usage: ebb-compute <partFolder> --store <folder> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]"
+  "usage: ebb-compute <partFolder> --store <store> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -68,6 +71,7 @@ process.exitCode = await compute(partFolder, {
       return 1
     }
   }),
-  Effect.provide(RecordingStore.folder(values.store)),
+  // In the part's folder: who computes it after a kill finds what of its upload has arrived.
+  Effect.provide(RecordingStore.at(values.store, { staging: path.join(partFolder, ".staged") })),
   Effect.runPromise
 )

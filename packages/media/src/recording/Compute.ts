@@ -15,6 +15,8 @@ import type {
   FfmpegMissing,
   FfmpegStalled,
   RecordingStorageError,
+  StoreRefused,
+  StoreUnreachable,
   UnsupportedFormat
 } from "../MediaError.ts"
 import { JournalMissing, ManifestMissing, RecordingFileInvalid, VerificationFailed } from "../MediaError.ts"
@@ -35,6 +37,8 @@ import { verify } from "./Verify.ts"
 
 export type ComputeError =
   | RecordingStorageError
+  | StoreRefused
+  | StoreUnreachable
   | UnsupportedFormat
   | RecordingFileInvalid
   | ManifestMissing

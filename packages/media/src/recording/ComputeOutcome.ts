@@ -10,6 +10,8 @@ import {
   ManifestMissing,
   RecordingFileInvalid,
   RecordingStorageError,
+  StoreRefused,
+  StoreUnreachable,
   UnsupportedFormat,
   VerificationFailed
 } from "../MediaError.ts"
@@ -22,6 +24,8 @@ export const ComputeRefusal = Schema.Union([
   ManifestMissing,
   RecordingFileInvalid,
   RecordingStorageError,
+  StoreRefused,
+  StoreUnreachable,
   UnsupportedFormat,
   VerificationFailed
 ])

@@ -34,6 +34,7 @@ export const folderStore = (folder: string): RecordingStore["Service"] => {
   return {
     location: folder,
     locate: at,
+    check: Effect.void,
     exclusive: Effect.fnUntraced(function* (recordingId) {
       const own = yield* recordingFolder(recordingId)
       const holder = { pid: process.pid }

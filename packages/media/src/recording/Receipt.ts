@@ -76,15 +76,16 @@ export const Receipt = Schema.Struct({
 })
 export interface Receipt extends Schema.Schema.Type<typeof Receipt> {}
 
-const decode = decodeJsonFile(Receipt, receiptFormat)
+/** `file` is named in its errors. */
+export const decodeReceipt = decodeJsonFile(Receipt, receiptFormat)
+export const encodeReceipt = (receipt: Receipt): string => `${JSON.stringify(receipt, null, 2)}\n`
 
 export const readReceipt = Effect.fnUntraced(function* (file: string) {
   const bytes = yield* readIfThere(file)
-  return bytes === undefined ? undefined : yield* decode(file, bytes.toString("utf8"))
+  return bytes === undefined ? undefined : yield* decodeReceipt(file, bytes.toString("utf8"))
 })
 
-export const writeReceipt = (file: string, receipt: Receipt) =>
-  replaceFile(file, `${JSON.stringify(receipt, null, 2)}\n`)
+export const writeReceipt = (file: string, receipt: Receipt) => replaceFile(file, encodeReceipt(receipt))
 
 /** Whether a receipt is for exactly these parts, in any order. */
 export const coversParts = (

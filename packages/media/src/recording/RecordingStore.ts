@@ -3,15 +3,24 @@
  * durable, and a receipt never before its media.
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { RecordingFileInvalid, RecordingStorageError, UnsupportedFormat } from "../MediaError.ts"
+import type {
+  RecordingFileInvalid,
+  RecordingStorageError,
+  StoreRefused,
+  StoreUnreachable,
+  UnsupportedFormat
+} from "../MediaError.ts"
 import { folderStore } from "./FolderStore.ts"
 import type { Receipt } from "./Receipt.ts"
+import { parseS3Location } from "./s3/S3Location.ts"
+import type { S3StoreOptions } from "./s3/S3Store.ts"
 
+export type StoreError = RecordingStorageError | StoreRefused | StoreUnreachable
 /** What listing receipts may fail with. */
-export type ReceiptsError = RecordingStorageError | RecordingFileInvalid | UnsupportedFormat
+export type ReceiptsError = StoreError | RecordingFileInvalid | UnsupportedFormat
 
 export class RecordingStore extends Context.Service<
   RecordingStore,
@@ -20,11 +29,13 @@ export class RecordingStore extends Context.Service<
     readonly location: string
     /** Where a file of a recording is, for people and programs: a path or an `s3:` URL. It need not be there. */
     readonly locate: (recordingId: string, name: string) => string
+    /** Whether it can be reached, and takes us: a misconfigured store is to be known before the first result. */
+    readonly check: Effect.Effect<void, StoreError>
     /**
      * Waits until nobody else names or publishes anything of this recording, and keeps it so until the scope closes: its parts may be
      * computed at the same moment, by several processes.
      */
-    readonly exclusive: (recordingId: string) => Effect.Effect<void, RecordingStorageError, Scope.Scope>
+    readonly exclusive: (recordingId: string) => Effect.Effect<void, StoreError, Scope.Scope>
     /**
      * What the final names of a part's files end with, before their extension: nothing, or `-<part>` where another part may have the
      * plain names. Asked under `exclusive`.
@@ -34,11 +45,7 @@ export class RecordingStore extends Context.Service<
      * A local path to write a part's file to before it is published. `part` tells it from the recording's other parts, `name` from the
      * part's other files. What a killed process left there is removed.
      */
-    readonly stage: (
-      recordingId: string,
-      part: string,
-      name: string
-    ) => Effect.Effect<string, RecordingStorageError>
+    readonly stage: (recordingId: string, part: string, name: string) => Effect.Effect<string, StoreError>
     /**
      * Gives a staged file, complete and no longer written to, its final name. Replaces a file of that name: the caller chose it under
      * `exclusive`, and a file without a receipt is what a killed process left.
@@ -48,14 +55,14 @@ export class RecordingStore extends Context.Service<
       part: string,
       name: string,
       finalName: string
-    ) => Effect.Effect<void, RecordingStorageError>
+    ) => Effect.Effect<void, StoreError>
     readonly putReceipt: (
       recordingId: string,
       name: string,
       receipt: Receipt
-    ) => Effect.Effect<void, RecordingStorageError>
+    ) => Effect.Effect<void, StoreError>
     /** The ids of all recordings of which something is there, sorted. */
-    readonly recordings: Effect.Effect<ReadonlyArray<string>, RecordingStorageError>
+    readonly recordings: Effect.Effect<ReadonlyArray<string>, StoreError>
     /** The receipts of all parts of a recording, by file name. None for an unknown recording. */
     readonly receipts: (recordingId: string) => Effect.Effect<ReadonlyMap<string, Receipt>, ReceiptsError>
   }
@@ -63,4 +70,21 @@ export class RecordingStore extends Context.Service<
   /** `<folder>/<recordingId>/{recording.webm, receipt.json}`; usually `<dataDir>/results`. */
   static readonly folder = (folder: string): Layer.Layer<RecordingStore> =>
     Layer.succeed(RecordingStore, folderStore(folder))
+
+  /**
+   * A folder, or `s3://bucket/prefix`. What only the latter needs is not loaded for the former. Of an S3 store endpoint, region and
+   * credentials are the environment's, as the AWS SDK finds them.
+   */
+  static readonly at = (location: string, options: S3StoreOptions): Layer.Layer<RecordingStore> => {
+    const bucket = parseS3Location(location)
+    return bucket === undefined
+      ? RecordingStore.folder(location)
+      : Layer.effect(
+          RecordingStore,
+          Effect.flatMap(
+            Effect.promise(() => import("./s3/S3Store.ts")),
+            ({ s3Store }) => s3Store(bucket, options)
+          )
+        )
+  }
 }
