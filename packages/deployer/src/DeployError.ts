@@ -270,3 +270,43 @@ export class VersionUnspecified extends Schema.TaggedError<VersionUnspecified>()
     return `say which version to start with --version: ${this.file} knows ${this.known.join(", ") || "none"}`
   }
 }
+
+/** Never retry as it is: there is no file to play, yet or at all. */
+export class NoResult extends Schema.TaggedError<NoResult>()("NoResult", {
+  recordingId: Schema.String,
+  state: Schema.String,
+  problem: Schema.optionalKey(Schema.String)
+}) {
+  readonly retry = "never"
+  override get message() {
+    const name = `recording '${this.recordingId}'`
+    switch (this.state) {
+      case "Capturing":
+        return `${name} is still captured: it has a file once it was stopped (recording.stop, or its room's end) and computed`
+      case "Sealing":
+        return `${name} is being computed: \`ebb recordings --watch\` says how far it is`
+      case "Computed":
+        return `${name} is computed, and there is no frame in it: there is nothing to play`
+      default:
+        return `${name} is ${this.state} and has no file: ${this.problem ?? "its node's log says why"}`
+    }
+  }
+}
+
+/** Never retry as it is: the file is not on this machine. */
+export class ResultElsewhere extends Schema.TaggedError<ResultElsewhere>()("ResultElsewhere", {
+  recordingId: Schema.String,
+  file: Schema.String,
+  nodeId: Schema.String,
+  /** Of the node, while it lives. */
+  host: Schema.optionalKey(Schema.String)
+}) {
+  readonly retry = "never"
+  override get message() {
+    if (/^[a-z0-9]+:\/\//.test(this.file)) {
+      return `recording '${this.recordingId}' is in an object store: fetch ${this.file} with a client of it`
+    }
+    const where = this.host === undefined ? "" : ` (host ${this.host})`
+    return `recording '${this.recordingId}' is not on this machine: node '${this.nodeId}'${where} has stored it as ${this.file}`
+  }
+}

@@ -13,6 +13,8 @@ export class Output extends Context.Service<
   Output,
   {
     readonly json: boolean
+    /** Undefined where nothing can change in place: no terminal, or JSON. Its size, in characters, may change. */
+    readonly terminal: (() => { readonly columns: number; readonly rows: number }) | undefined
     /** A console whose errors, and so the log, do not run into what stands below. */
     readonly aside: (console: Console.Console) => Console.Console
     /** Something that happened. */
@@ -40,10 +42,13 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
   Effect.sync(() => {
     const { stdout } = process
     const terminal = !json && stdout.isTTY && process.env["TERM"] !== "dumb"
+    const size = () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 })
     let below: ReadonlyArray<string> = []
 
     // Erases what stands below, prints, and draws it again: one write, so that nothing flickers.
-    const draw = (text: string, next: ReadonlyArray<string>) => {
+    const draw = (text: string, lines: ReadonlyArray<string>) => {
+      // What stands below must not scroll: it could not be erased any more.
+      const next = lines.slice(0, Math.max(1, size().rows - 1))
       if (!terminal) return stdout.write(text)
       // To the line's beginning first: a Ctrl-C was echoed there as ^C.
       const up = below.length === 0 ? "" : `\r\x1b[${below.length}A\x1b[J`
@@ -55,6 +60,7 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
 
     return {
       json,
+      terminal: terminal ? size : undefined,
       aside: (console) => {
         const error = (...args: ReadonlyArray<unknown>) => {
           const shown = below
