@@ -185,7 +185,7 @@ const make: Effect.Effect<
         Effect.map(bucket.entries, (entries) =>
           entries.flatMap((stored) => {
             if (!stored.key.startsWith(`${kind}.`)) return []
-            const entry = Option.getOrUndefined(decodeDirectoryEntry(stored.value))
+            const entry = Option.getOrUndefined(decodedOnce(stored))
             return entry === undefined ? [] : [{ entry, epoch: epochOf(stored.revision) }]
           })
         )
@@ -197,6 +197,14 @@ const make: Effect.Effect<
 })
 
 const keyOf = ({ kind, id }: Name): string => `${kind}.${id}`
+
+/** A registry may give one and the same entry again and again, for as long as nobody has written it. */
+const listed = new WeakMap<Entry, Option.Option<DirectoryEntry>>()
+const decodedOnce = (stored: Entry): Option.Option<DirectoryEntry> => {
+  const known = listed.get(stored) ?? decodeDirectoryEntry(stored.value)
+  listed.set(stored, known)
+  return known
+}
 
 const decoded = (stored: Entry): Effect.Effect<DirectoryEntry, RegistryUnavailable> =>
   Effect.mapError(

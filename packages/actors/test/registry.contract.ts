@@ -148,6 +148,23 @@ export const registryContract = (name: string, makeStores: Effect.Effect<Stores,
         ])
       }))
 
+    test("a list has every write that was done before it was asked for, whoever wrote", (stores) =>
+      Effect.gen(function* () {
+        const [here, there] = [yield* open(stores), yield* open(stores, "there")]
+        const listed = Effect.map(here.entries, (entries) =>
+          entries.map(({ key, value }) => `${key}=${text(value)}`)
+        )
+        expect(yield* listed).toEqual([])
+        for (let n = 0; n < 50; n++) {
+          const created = yield* there.create("k", bytes(`new ${n}`))
+          expect(yield* listed).toEqual([`k=new ${n}`])
+          const updated = yield* there.update("k", bytes(`then ${n}`), created)
+          expect(yield* listed).toEqual([`k=then ${n}`])
+          yield* there.remove("k", updated)
+          expect(yield* listed).toEqual([])
+        }
+      }))
+
     test("a watch begins with what is there, then Caught, then every change", (stores) =>
       Effect.gen(function* () {
         const bucket = yield* open(stores)

@@ -7,13 +7,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { headers, type KV, type NatsError } from "nats"
 import { KeyConflict, RegistryUnavailable } from "../ActorError.ts"
 import type { Id } from "../Address.ts"
 import { type Bucket, type BucketOptions, type Entry, Registry } from "../Registry.ts"
 import { kvChanges } from "./kvChanges.ts"
+import { kvCopy } from "./kvCopy.ts"
 import { NatsConnection } from "./NatsConnection.ts"
 import { complain, explained, type Replicated, replicasOf } from "./replicas.ts"
 
@@ -150,7 +151,10 @@ const openBucket = Effect.fnUntraced(function* (
   const write = (key: string, run: () => Promise<number>) =>
     healing(run).pipe(Effect.catchTags({ ...absent, Conflict: () => Effect.fail(new KeyConflict({ key })) }))
 
-  const entries = kvChanges(connection, kv, unavailable).pipe(
+  const late = () => unavailable(`no answer in ${callMs} ms`)
+  const watched = kvChanges(connection, kv, unavailable)
+
+  const readAll = watched.pipe(
     Stream.takeUntil((change) => change._tag === "Caught"),
     Stream.runFold(
       () => new Map<string, Entry>(),
@@ -161,11 +165,18 @@ const openBucket = Effect.fnUntraced(function* (
       }
     ),
     Effect.map((live) => [...live.values()]),
-    Effect.timeoutOrElse({
-      duration: callMs,
-      orElse: () => Effect.fail(unavailable(`no answer in ${callMs} ms`))
-    })
+    Effect.timeoutOrElse({ duration: callMs, orElse: () => Effect.fail(late()) })
   )
+  const position = healing(() => jsm.streams.info(stream)).pipe(
+    Effect.map(({ created, state }) => ({ store: String(created), revision: state.last_seq })),
+    Effect.catchTags({ ...absent, ...noConflict })
+  )
+  const entries =
+    ttlMs === undefined
+      ? yield* Scope.provide(kvCopy({ position, changes: watched, waitMs: callMs, late }), scope)
+      : // Nothing says that a key expired. So what is there is read each time: that bucket is small. A watch does not say why it could not
+        // be made; whoever only reads finds a bucket that was lost empty, not missing for ever.
+        Effect.catch(readAll, () => Effect.andThen(open, readAll))
 
   return {
     get: (key) =>
@@ -201,8 +212,7 @@ const openBucket = Effect.fnUntraced(function* (
             : Effect.void
         )
       ),
-    // A watch does not say why it could not be made. Whoever only reads finds a bucket that was lost empty, not missing for ever.
-    entries: Effect.catch(entries, () => Effect.andThen(open, entries)),
-    changes: Stream.unwrap(Effect.as(open, kvChanges(connection, kv, unavailable)))
+    entries,
+    changes: Stream.unwrap(Effect.as(open, watched))
   }
 })

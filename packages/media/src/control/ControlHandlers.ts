@@ -67,13 +67,11 @@ export const controlHandlers: ControlHandlers = {
       const leases = yield* Leases
       const entries = new Map((yield* directory.list(roomKind)).map(({ entry }) => [entry.id, entry]))
       const { ids, next } = pageOf(entries.keys(), input)
-      const asked = yield* Effect.forEach(ids, (id) => {
-        const entry = entries.get(id)
-        return entry === undefined
-          ? Effect.undefined
-          : Effect.map(leases.isDead(entry.inc), (lost) => ({ roomId: id, nodeId: entry.node, lost }))
-      })
-      return { rooms: asked.filter((room) => room !== undefined), ...next }
+      const page = ids.flatMap((id) => entries.get(id) ?? [])
+      const owners = new Set(page.map((entry) => entry.inc))
+      const dead = new Set(yield* Effect.filter(owners, leases.isDead))
+      const rooms = page.map(({ id, inc, node }) => ({ roomId: id, nodeId: node, lost: dead.has(inc) }))
+      return { rooms, ...next }
     }),
   "room.close": ({ reason = "asked for", roomId }) =>
     asRoom(

@@ -1,7 +1,7 @@
 /**
  * NATS control commands onto handlers: one subscription in the queue group of all nodes, so that any live node answers any command.
  *
- * Guarantees: every request gets one reply, `{ok}` or `{error}`, whatever bytes it brings; bounded work in flight; at its end it stops
+ * Guarantees: every request gets one reply, `{ok}` or `{error}`, whatever bytes it brings; bounded work in flight, by lane; at its end it stops
  * listening first and then waits for what it has begun. A process that was paused changes nothing with the commands that it finds waiting:
  * whoever sent them may have sent them again, and gone on from there.
  */
@@ -27,6 +27,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { commandMetrics } from "../MediaMetrics.ts"
+import { isReading, type Lane, makeLanes } from "./commandLanes.ts"
 import { makeCommandTally } from "./commandTally.ts"
 import { Membership } from "../Membership.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
@@ -34,20 +35,8 @@ import { AnswerTooLarge, ControlError, ControlProtocol } from "../protocol/Contr
 import type { ControlServices } from "./ControlHandlers.ts"
 import { controlHandlers } from "./ControlHandlers.ts"
 
-/** Commands in work at once; more are refused with `MailboxFull`. */
-const capacity = 1024
 /** How long the end waits for commands that were begun, in milliseconds. */
 const finishMs = 5000
-
-/** What changes nothing is answered by a node that is cut off from the registry, too, as far as it can. */
-const reading: ReadonlySet<Tag<ControlMessage>> = new Set([
-  "room.get",
-  "room.list",
-  "recording.get",
-  "recording.list",
-  "node.list",
-  "node.status"
-] as const)
 
 const isControlError = Schema.is(ControlError)
 const encodeError = Schema.encodeUnknownExit(ControlError)
@@ -78,7 +67,7 @@ export const serveControl = Effect.gen(function* () {
     measure(command, outcome, seconds)
     tally.record(command, outcome, seconds)
   }
-  let inWork = 0
+  const laneOf = makeLanes()
 
   const handle = (frame: Frame): Effect.Effect<unknown, unknown, ControlServices> => {
     const command = frame.subject.slice(prefix.length)
@@ -97,7 +86,7 @@ export const serveControl = Effect.gen(function* () {
       ),
       Effect.flatMap((given) => codec.decodePayload(codec.takesNothing ? undefined : given)),
       Effect.tap(() => {
-        if (reading.has(command)) return Effect.void
+        if (isReading(command)) return Effect.void
         return frame.stale ? new NodeIsolated({ nodeId: system.nodeId }) : lease.assertFresh
       }),
       Effect.flatMap(handler),
@@ -117,14 +106,9 @@ export const serveControl = Effect.gen(function* () {
           })
     )
 
-  const answer = (frame: Frame) => {
+  const answer = (frame: Frame, command: string, lane: Lane) => {
     const beganAt = performance.now()
-    const named = frame.subject.slice(prefix.length)
-    const command = isCommand(named) ? named : "unknown"
-    return traced(
-      command,
-      Effect.suspend(() => handle(frame))
-    ).pipe(
+    return traced(command, lane.inTurn(Effect.suspend(() => handle(frame)))).pipe(
       Effect.exit,
       Effect.flatMap((exit) =>
         Effect.andThen(
@@ -137,7 +121,7 @@ export const serveControl = Effect.gen(function* () {
             : Effect.void
         )
       ),
-      Effect.ensuring(Effect.sync(() => void inWork--))
+      Effect.ensuring(Effect.sync(lane.leave))
     )
   }
 
@@ -149,14 +133,17 @@ export const serveControl = Effect.gen(function* () {
     system.subjects.controlAll,
     (frame) => {
       if (frame.respond === undefined) return
-      if (inWork >= capacity) {
-        record("unknown", "MailboxFull", 0)
+      const named = frame.subject.slice(prefix.length)
+      const command = isCommand(named) ? named : "unknown"
+      const lane = laneOf(command)
+      if (!lane.enter()) {
+        record(command, "MailboxFull", 0)
+        const { capacity } = lane
         return frame.respond(
           replyOf(Exit.fail(new MailboxFull({ kind: "control", id: system.nodeId, capacity })))
         )
       }
-      inWork++
-      run(answer(frame))
+      run(answer(frame, command, lane))
     },
     { queue: controlQueue }
   )
