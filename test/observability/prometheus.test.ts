@@ -42,6 +42,17 @@ it.live(
       yield* shows('ebb_command_seconds_count{command="producer.add"}', 2)
       yield* shows('ebb_asks_total{kind="node",tag="OpenRoom",outcome="ok"}', 1)
 
+      yield* shows("ebb_recorded_packets_total > bool 0", 1)
+      expect(yield* value("ebb_disk_free_bytes < bool ebb_disk_size_bytes")).toBe(1)
+      yield* call("recording.start", { recordingId: "talk-2", roomId: "talk" })
+      yield* call("recording.stop", { recordingId: "talk-2" })
+      yield* shows('ebb_computations_total{outcome="computed"}', 1)
+      yield* shows('ebb_computation_seconds_total{outcome="computed"} > bool 0', 1)
+      yield* shows("sum(ebb_computing) + sum(ebb_compute_wait_seconds)", 0)
+      expect(yield* value("ebb_recording_lost_packets_total + ebb_recording_gaps_total")).toBe(0)
+      yield* Effect.flip(actorOf(a).ask("StartRecording", { recordingId: "talk-3", roomId: "nowhere" }))
+      yield* shows('ebb_recordings_refused_total{error="NotFound"}', 1)
+
       const nobody = { kind: "room", id: "nobody", incarnation: a.incarnation }
       yield* Effect.flip(system.ref(RoomProtocol, nobody).ask("Get", undefined))
       yield* shows('ebb_dead_letters_total{reason="noActor"}', 1)
@@ -72,7 +83,13 @@ it.live(
 it.live("the alerts of docs/alerts.yml fire when they should, and only then, says promtool", () =>
   Effect.gen(function* () {
     const rules = join(import.meta.dirname, "../../docs/alerts.yml")
-    const alert = (alertname: string, minutes: number, values: Record<string, string>, summary?: string) => ({
+    const alert = (
+      alertname: string,
+      minutes: number,
+      values: Record<string, string>,
+      summary?: string,
+      labels: Record<string, string> = {}
+    ) => ({
       interval: "1m",
       input_series: Object.entries(values).map(([series, each]) => ({ series, values: each })),
       alert_rule_test: [
@@ -82,7 +99,7 @@ it.live("the alerts of docs/alerts.yml fire when they should, and only then, say
           exp_alerts:
             summary === undefined
               ? []
-              : [{ exp_labels: { instance: "a", severity: "page" }, exp_annotations: { summary } }]
+              : [{ exp_labels: { instance: "a", severity: "page", ...labels }, exp_annotations: { summary } }]
         }
       ]
     })
@@ -92,6 +109,18 @@ it.live("the alerts of docs/alerts.yml fire when they should, and only then, say
     })
     const unfinished = (values: string) => ({ 'ebb_recordings_unfinished{instance="a"}': values })
     const leaseAge = (values: string) => ({ 'ebb_lease_age_seconds{instance="a"}': values })
+    /** Scraped for five minutes, and then not. */
+    const gone = (drain: string) => ({
+      'up{instance="a",job="ebb"}': "1x5 0x20",
+      'ebb_node_info{instance="a",job="ebb",version="v1"}': "1x5 stale",
+      'ebb_drain_phase_seconds{instance="a",job="ebb",kind="node"}': `${drain} stale`
+    })
+    const connected = (values: string) => ({ 'ebb_nats_connected{instance="a"}': values })
+    /** Of 100 bytes. */
+    const disk = (free: string) => ({
+      'ebb_disk_free_bytes{instance="a"}': free,
+      'ebb_disk_size_bytes{instance="a"}': "100x60"
+    })
     const tests = [
       alert(
         "EbbDrainStuck",
@@ -109,7 +138,42 @@ it.live("the alerts of docs/alerts.yml fire when they should, and only then, say
         leaseAge("2 2 9 69 129 189"),
         "a has not renewed its lease for 189 s: is NATS there?"
       ),
-      alert("EbbLeaseNotRenewed", 5, leaseAge("1 3 2 4 1 3"))
+      alert("EbbLeaseNotRenewed", 5, leaseAge("1 3 2 4 1 3")),
+      alert("EbbNodeDown", 8, gone("0x5"), "a is gone: its recordings wait for a start on its data folder", {
+        job: "ebb"
+      }),
+      // It was drained.
+      alert("EbbNodeDown", 8, gone("0 0 0 0 9 69")),
+      alert("EbbNodeDown", 8, { 'up{instance="a",job="somebody else"}': "1 1 1 0x20" }),
+      alert("EbbNodeIsolated", 5, connected("1 1 0x10"), "a has no connection to NATS"),
+      alert("EbbNodeIsolated", 5, connected("1 1 0 1x10")),
+      alert("EbbDiskFillsUp", 5, disk("9x60"), "the disk of a's data folder fills up"),
+      alert("EbbDiskFillsUp", 50, disk("78-1x60"), "the disk of a's data folder fills up"),
+      alert("EbbDiskFillsUp", 50, disk("90-1x60")),
+      alert("EbbDiskFillsUp", 50, disk("20x60")),
+      alert(
+        "EbbRecordingGap",
+        5,
+        { 'ebb_recording_lost_packets_total{instance="a"}': "0 0 7x10" },
+        "a lost packets of recordings: its disk refuses or stalls"
+      ),
+      alert("EbbRecordingGap", 5, { 'ebb_recording_lost_packets_total{instance="a"}': "7x10" }),
+      alert(
+        "EbbRecordingRefused",
+        5,
+        { 'ebb_recordings_refused_total{instance="a",error="StorageUnavailable"}': "0 0 1x10" },
+        "a refuses recordings: its disk is full or fails"
+      ),
+      alert("EbbRecordingRefused", 5, {
+        'ebb_recordings_refused_total{instance="a",error="NotFound"}': "0 0 1x10"
+      }),
+      alert(
+        "EbbComputeBacklog",
+        45,
+        { 'ebb_compute_wait_seconds{instance="a"}': "0+60x60" },
+        "a computes recordings more slowly than they come"
+      ),
+      alert("EbbComputeBacklog", 45, { 'ebb_compute_wait_seconds{instance="a"}': "900x60" })
     ]
     const file = join(yield* temporaryFolder, "tests.yml")
     yield* Effect.promise(() => writeFile(file, JSON.stringify({ rule_files: [rules], tests })))
