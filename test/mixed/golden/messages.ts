@@ -87,6 +87,11 @@ const pausedRecording = {
   options: { result: "tracks", kinds: ["audio"], data: true },
   paused: { at, by: "ada", reason: "off the record" }
 }
+const queuedRecording = {
+  ...recordingInfo,
+  state: "Sealing",
+  progress: { step: "queued", fraction: 0, position: 2 }
+}
 const recordingOptions = { result: "grid", kinds: ["audio", "video"], data: true }
 const pauseCause = { by: "ada", reason: "off the record" }
 const openedRoom = { roomId: "r1", nodeId: "n1", created: true }
@@ -122,6 +127,14 @@ const idleReport = {
   blockers: []
 }
 
+const busyReport = {
+  ...idleReport,
+  computing: [
+    { recordingId: "rec", startedAt: at, step: "mux", fraction: 0.35 },
+    { recordingId: "rec-2", startedAt: at, step: "queued", fraction: 0, position: 1 }
+  ]
+}
+
 export const node: ProtocolSamples = {
   OpenRoom: {
     request: [
@@ -137,7 +150,7 @@ export const node: ProtocolSamples = {
     ],
     success: [startedRecording]
   },
-  Report: { success: [report, idleReport] }
+  Report: { success: [report, idleReport, after("0.1.0", busyReport)] }
 }
 
 const srtp = { cryptoSuite: "AEAD_AES_256_GCM", keyBase64: "a2V5" }
@@ -211,7 +224,8 @@ const anyRecording = [
   recordingInfo,
   computedRecording,
   after("0.1.0", givenUpRecording),
-  after("0.1.0", pausedRecording)
+  after("0.1.0", pausedRecording),
+  after("0.1.0", queuedRecording)
 ]
 const pausing: MessageSamples = {
   request: [after("0.1.0", {}), after("0.1.0", pauseCause)],
@@ -299,7 +313,7 @@ export const control: ProtocolSamples = {
   "node.list": {
     success: [{ nodes: [summary] }, after("0.1.0", { nodes: [{ ...summary, lastHeardMs: 1234.5 }] })]
   },
-  "node.status": { request: [nodeId], success: [report, idleReport] },
+  "node.status": { request: [nodeId], success: [report, idleReport, after("0.1.0", busyReport)] },
   "node.cordon": cordon,
   "node.uncordon": cordon,
   "node.drain": { request: [nodeId, { ...nodeId, ...cause, evacuate: true, deadlines }] },
