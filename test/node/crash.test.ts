@@ -142,6 +142,16 @@ it.live("a drain waits for what is being adopted, and says so", () =>
 
     const b = yield* cluster.node("b")
     const adopting = yield* holdComputation(b.pid)
+    // Once its owner may be called dead, whoever asks is told who finishes it, and how far that is.
+    const known = yield* until(
+      Effect.orElseSucceed(call("recording.get", { recordingId: "talk-1" }), () => undefined),
+      (info) => info !== undefined && info.state !== "Capturing"
+    )
+    expect(known).toMatchObject({
+      state: "Sealing",
+      problem: "its node 'a' is dead; node 'b' finishes it",
+      progress: { step: "index", fraction: 0 }
+    })
     yield* b.signal("SIGTERM")
     const { blockers } = yield* until(call("node.status", { nodeId: "b" }), ({ life }) => life === "Sealing")
     expect(blockers).toEqual([expect.objectContaining({ kind: "adoption" })])

@@ -55,7 +55,13 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
       }
     }
     const goOn = () => !isDraining()
-    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn, inTurn: computing.inTurn }).pipe(
+    const { incarnation } = self.address
+    const inTurn: ComputeQueue["inTurn"] = (job, computation) =>
+      Effect.andThen(
+        index.adopting(job.recordingId, { nodeId, incarnation }),
+        computing.inTurn(job, computation)
+      )
+    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn, inTurn }).pipe(
       Effect.catch((error) => Effect.logError(`nothing can be adopted from ${dataDir}`, error)),
       Effect.catchDefect((defect) =>
         Effect.logError(`BUG: the adoption from ${dataDir} died; a later start goes on`, defect)

@@ -22,10 +22,13 @@ import { RecordingStore } from "./recording/index.ts"
 export const IndexedRecording = Schema.Struct({
   ...RecordingInfo.fields,
   /** The process that captured it: whether it lives says who may speak of it. */
-  incarnation: Schema.optionalKey(Id)
+  incarnation: Schema.optionalKey(Id),
+  /** The process that was about to finish it for a dead one: whether it is at it, it knows itself. */
+  adopter: Schema.optionalKey(Schema.Struct({ nodeId: Id, incarnation: Id }))
 })
 export type IndexedRecording = typeof IndexedRecording.Type
 
+type Adopter = NonNullable<IndexedRecording["adopter"]>
 type GivenUpPart = Omit<Extract<PartOutcome, { readonly _tag: "GivenUp" }>, "_tag">
 
 const decodeEntry = Schema.decodeUnknownExit(IndexedRecording)
@@ -44,6 +47,8 @@ export class RecordingIndex extends Context.Service<
     readonly withdraw: (recording: IndexedRecording) => Effect.Effect<void>
     /** Says anew how a recording of this process is, unless it is computed or another part's by now. Never fails: see `publish`. */
     readonly note: (recording: IndexedRecording) => Effect.Effect<void>
+    /** Enters who finishes it for its dead owner, if it is known and not computed. Never fails: see `publish`. */
+    readonly adopting: (recordingId: Id, adopter: Adopter) => Effect.Effect<void>
     /** Enters that a part is given up, unless it is computed or the entry is another part's. Never fails: see `publish`. */
     readonly giveUp: (part: GivenUpPart) => Effect.Effect<void>
     /**
@@ -137,6 +142,11 @@ export class RecordingIndex extends Context.Service<
         Effect.catchTag("KeyConflict", () => Effect.void)
       )
 
+      const adopting = Effect.fnUntraced(function* (recordingId: Id, adopter: Adopter) {
+        const there = yield* find(recordingId)
+        if (there !== undefined) yield* write({ ...there, adopter }, isOpenPart(there))
+      })
+
       const giveUp = Effect.fnUntraced(function* ({ folder, givenUp, manifest }: GivenUpPart) {
         const recordingId = path.basename(folder)
         const part = { incarnation: path.basename(path.dirname(folder)), folder, state: "Failed" }
@@ -172,7 +182,11 @@ export class RecordingIndex extends Context.Service<
         const recording = computed(receipt)
         const there = yield* write(
           recording,
-          (there) => there.state !== "Computed" || isSamePart(there, recording)
+          (there) =>
+            there.state !== "Computed" ||
+            isSamePart(there, recording) ||
+            // One of several parts, of which this has all.
+            receipt.parts.some(({ incarnation }) => incarnation === there.incarnation)
         )
         if (there === undefined) return
         const kept =
@@ -242,6 +256,8 @@ export class RecordingIndex extends Context.Service<
               givenUp === undefined ? {} : { givenUp }
             )
           ),
+        adopting: (recordingId, adopter) =>
+          unfailing(`who adopts recording ${recordingId}`, adopting(recordingId, adopter)),
         giveUp: (part) => unfailing(`that ${part.folder} is given up`, giveUp(part)),
         publish: (receipt) => unfailing(`the receipt of ${receipt.recordingId}`, publish(receipt)),
         find,

@@ -34,7 +34,11 @@ const adopt = Effect.fnUntraced(function* (
     Layer.mergeAll(
       ActorSystem.layer({ cluster: "test", nodeId: "n" }).pipe(Layer.provide(bus.layer("n"))),
       RecordingStore.folder(path.join(dataDir, "results")),
-      Layer.mock(RecordingIndex, { publish: options.publish, describe: () => assert.fail("not asked for") }),
+      Layer.mock(RecordingIndex, {
+        publish: options.publish,
+        adopting: () => Effect.void,
+        describe: () => assert.fail("not asked for")
+      }),
       Logger.layer([
         Logger.make(
           ({ logLevel, message }) => void said.push(`${logLevel} ${[message].flat().map(String).join()}`)

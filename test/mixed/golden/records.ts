@@ -84,6 +84,7 @@ const indexedComputed = {
   computedAt: at + 61_000
 }
 const indexedGivenUp = { ...indexed, state: "Failed", givenUp: { by: "ada", at, reason: "no camera" } }
+const indexedAdopted = { ...indexed, adopter: { nodeId: "n2", incarnation: "inc-2" } }
 
 const manifest = {
   format: 1,
@@ -260,23 +261,26 @@ const withIndex = (build: Build, stored?: Uint8Array) => {
   return index
 }
 
-const indexRows = rowsOf([indexed, indexedComputed, after("0.1.0", indexedGivenUp)], (plain) => ({
-  fixture: "records",
-  name: "an entry of the recordings' index",
-  encode: (build) =>
-    Effect.scoped(
-      Effect.flatMap(withIndex(build), ({ begin, written }) =>
-        Effect.map(begin(plain as never), () => written())
-      )
-    ),
-  decode: (build, bytes) =>
-    Effect.scoped(Effect.flatMap(withIndex(build, bytes), ({ find }) => find("rec"))).pipe(
-      Effect.flatMap((found) =>
-        found === undefined ? Effect.fail("it cannot be read") : Effect.succeed(found)
-      )
-    ),
-  write: (value) => packed({ v: 1, ...(value as Fields) })
-}))
+const indexRows = rowsOf(
+  [indexed, indexedComputed, after("0.1.0", indexedGivenUp), after("0.1.0", indexedAdopted)],
+  (plain) => ({
+    fixture: "records",
+    name: "an entry of the recordings' index",
+    encode: (build) =>
+      Effect.scoped(
+        Effect.flatMap(withIndex(build), ({ begin, written }) =>
+          Effect.map(begin(plain as never), () => written())
+        )
+      ),
+    decode: (build, bytes) =>
+      Effect.scoped(Effect.flatMap(withIndex(build, bytes), ({ find }) => find("rec"))).pipe(
+        Effect.flatMap((found) =>
+          found === undefined ? Effect.fail("it cannot be read") : Effect.succeed(found)
+        )
+      ),
+    write: (value) => packed({ v: 1, ...(value as Fields) })
+  })
+)
 
 const inFolder = <A, E>(use: (folder: string) => Effect.Effect<A, E>) =>
   Effect.acquireUseRelease(

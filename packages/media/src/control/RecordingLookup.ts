@@ -6,6 +6,7 @@ import type { Id } from "@ebb/actors"
 import { ActorSystem, Leases } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import { Conflict } from "../protocol/Common.ts"
+import { nodeKind, NodeProtocol } from "../protocol/Node.ts"
 import type { RecordingInfo, RecordingState } from "../protocol/Recording.ts"
 import { recordingKind, RecordingProtocol } from "../protocol/Recording.ts"
 import type { IndexedRecording } from "../RecordingIndex.ts"
@@ -39,6 +40,25 @@ const interrupted = (recording: IndexedRecording): RecordingInfo => ({
   ].join("; ")
 })
 
+/** By a process that finishes it for its dead owner, when there is one and it says that it does. */
+const adopted = Effect.fnUntraced(
+  function* (recording: IndexedRecording) {
+    const { adopter, nodeId, recordingId } = recording
+    const leases = yield* Leases
+    if (adopter === undefined || (yield* leases.isDead(adopter.incarnation))) return undefined
+    const { ref } = yield* ActorSystem
+    const target = { kind: nodeKind, id: adopter.nodeId, incarnation: adopter.incarnation }
+    const { computing = [] } = yield* ref(NodeProtocol, target).ask("Report", undefined)
+    const place = computing.find((each) => each.recordingId === recordingId)
+    if (place === undefined) return undefined
+    const { fraction, position, step } = place
+    const progress = { step, fraction, ...(position === undefined ? {} : { position }) }
+    const problem = `its node '${nodeId}' is dead; node '${adopter.nodeId}' finishes it`
+    return { ...recording, state: "Sealing", progress, problem } satisfies RecordingInfo
+  },
+  Effect.orElseSucceed(() => undefined)
+)
+
 /** The recording as the index has it, when that is more than a guess; otherwise whatever the look-up said. */
 const indexedOr =
   (recordingId: Id) =>
@@ -50,7 +70,9 @@ const indexedOr =
       if (recording === undefined) return yield* Effect.fail(silent)
       const { incarnation, state } = recording
       if (!unfinished.has(state) || recording.givenUp !== undefined) return recording
-      if (incarnation !== undefined && (yield* leases.isDead(incarnation))) return interrupted(recording)
+      if (incarnation !== undefined && (yield* leases.isDead(incarnation))) {
+        return (yield* adopted(recording)) ?? interrupted(recording)
+      }
       // Its last word: it has ended on a node that lives.
       return state === "Failed" ? recording : yield* Effect.fail(silent)
     })

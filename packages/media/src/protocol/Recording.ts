@@ -6,7 +6,8 @@ import { Conflict, Millis, Reason, WallMs } from "./Common.ts"
 
 /**
  * - `Capturing`  packets go into its journal
- * - `Sealing`    capture is over; it is being muxed, verified and stored
+ * - `Sealing`    capture is over; it waits for its computation, or is being muxed, verified and stored, by its node or by one that
+ *                adopted it: `progress` says how far it is
  * - `Computed`   its receipt is there
  * - `Failed`     it could not be computed; its journal is kept, and named. With `givenUp` no node tries it again
  * - `Interrupted` its node is dead; its journal waits to be adopted by a later start on its data folder, or by
