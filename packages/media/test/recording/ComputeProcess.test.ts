@@ -219,6 +219,14 @@ describe("computing in a process of its own", () => {
         })
         yield* node.until((line) => line === "verify")
         const [child = 0] = childrenOf(node.pid)
+        // Calls go first: the greatest niceness there is, and ffprobe has its own from it.
+        const nicenessOf = (pid: number) =>
+          fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[16]
+        const family = yield* untilFamily(node.pid)
+        assert.deepStrictEqual(
+          family.map((pid) => nicenessOf(pid)),
+          family.map(() => "19")
+        )
         process.kill(child, "SIGKILL")
         yield* node.until((line) => line === "ComputeFailed")
         fs.writeFileSync(go, "")
@@ -226,6 +234,39 @@ describe("computing in a process of its own", () => {
           Effect.provide(RecordingStore.folder(store))
         )
         assert.strictEqual(receipt.state, "Computed")
+      }),
+    patience
+  )
+
+  it.live(
+    "killed in any of its steps, is computed again: the same bytes, one receipt, nothing left over",
+    () =>
+      Effect.gen(function* () {
+        const { part, store } = yield* setUp
+        const elsewhere = path.join(store, "elsewhere")
+        const whole = yield* computeInChild(part, { computedBy: "n" }).pipe(
+          Effect.provide(RecordingStore.folder(elsewhere))
+        )
+        for (const file of ["receipt.json", "manifest.json"]) fs.rmSync(path.join(part, file))
+        yield* writeManifest(part, aManifest({ state: "Sealing" }))
+        for (const wanted of ["index", "mux", "verify", "store"] as const) {
+          const exit = yield* computeInChild(part, {
+            computedBy: "n",
+            onProgress: ({ step }) => {
+              if (step === wanted) for (const child of childrenOf(process.pid)) process.kill(child, "SIGKILL")
+            }
+          }).pipe(Effect.provide(RecordingStore.folder(store)), Effect.exit)
+          // In its last step it may be done before the signal comes.
+          if (wanted === "store") continue
+          assert.isTrue(Exit.isFailure(exit), wanted)
+          assert.isFalse(fs.existsSync(path.join(part, "receipt.json")), wanted)
+        }
+        const again = yield* computeInChild(part, { computedBy: "n" }).pipe(
+          Effect.provide(RecordingStore.folder(store))
+        )
+        assert.strictEqual(again.sha256, whole.sha256)
+        const left = fs.readdirSync(path.join(store, "rec")).filter((name) => !name.startsWith(".lock"))
+        assert.deepStrictEqual(left.toSorted(), ["receipt.json", "recording.webm"])
       }),
     patience
   )
