@@ -69,7 +69,7 @@ export class EngineTimeout extends Schema.TaggedError<EngineTimeout>()("EngineTi
 /** Not executed; never to retry as it is. The id is there with other options. */
 export class MediaConflict extends Schema.TaggedError<MediaConflict>()("MediaConflict", {
   roomId: Schema.String,
-  entity: Schema.Literals(["producer", "consumer"]),
+  entity: Schema.Literals(["producer", "consumer", "transport"]),
   id: Schema.String
 }) {
   readonly retry = "never"
@@ -134,6 +134,48 @@ export class UnknownConsumer extends Schema.TaggedError<UnknownConsumer>()("Unkn
   readonly retry = "never"
   override get message() {
     return `room ${this.roomId} has no consumer ${this.consumerId}`
+  }
+}
+
+/** Not executed; never to retry as it is. It was never there, or one of the two sides closed it. */
+export class UnknownTransport extends Schema.TaggedError<UnknownTransport>()("UnknownTransport", {
+  roomId: Schema.String,
+  transportId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `room ${this.roomId} has no transport ${this.transportId}`
+  }
+}
+
+/** Not executed; never to retry. The transport or producer is another peer's. */
+export class ForeignPeer extends Schema.TaggedError<ForeignPeer>()("ForeignPeer", {
+  entity: Schema.Literals(["producer", "transport"]),
+  id: Schema.String,
+  peerId: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `${this.entity} ${this.id} is not of peer ${this.peerId}`
+  }
+}
+
+/** Not executed; never to retry here. The engine was started without `webRtc`: it listens for no browser. */
+export class WebRtcOff extends Schema.TaggedError<WebRtcOff>()("WebRtcOff", { roomId: Schema.String }) {
+  readonly retry = "never"
+  override get message() {
+    return `the node of room ${this.roomId} listens for no WebRTC`
+  }
+}
+
+/** Not executed; never to retry. A node cannot start with that key: it could let nobody in, or the wrong ones. */
+export class TokenKeyInvalid extends Schema.TaggedError<TokenKeyInvalid>()("TokenKeyInvalid", {
+  /** Has nothing of the key. */
+  problem: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `a key for tokens cannot be used: ${this.problem}`
   }
 }
 
@@ -302,5 +344,16 @@ export class StoreUnreachable extends Schema.TaggedError<StoreUnreachable>()("St
   readonly retry = "safe"
   override get message() {
     return `the store ${this.location} cannot be reached: ${this.detail}; is AWS_ENDPOINT_URL_S3 right, and the network there?`
+  }
+}
+
+/** Never to retry in this process: the thread that writes journals has died again and again. What was written is kept, for a later start. */
+export class JournalThreadDied extends Schema.TaggedError<JournalThreadDied>()("JournalThreadDied", {
+  deaths: Schema.Int,
+  detail: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the thread that writes journals has died ${this.deaths} times within a minute: ${this.detail}`
   }
 }

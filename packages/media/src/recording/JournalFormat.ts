@@ -8,31 +8,23 @@
  */
 import * as MessagePack from "@msgpack/msgpack"
 import * as Schema from "effect/Schema"
-import { crc32 } from "node:zlib"
+import { recordType } from "./internal/recordBytes.ts"
 import { openLiterals } from "./internal/storedSchema.ts"
+
+export {
+  checksum,
+  encodeMap,
+  maxPayloadBytes,
+  recordHeaderBytes,
+  recordMarker,
+  recordType,
+  sealHeader
+} from "./internal/recordBytes.ts"
 
 export const journalName = "journal.ebbj"
 export const journalMajor = 1
 export const journalMinor = 0
 export const fileHeader: Uint8Array = Uint8Array.of(0x45, 0x42, 0x42, 0x4a, journalMajor, journalMinor, 0, 0)
-
-export const recordMarker = 0xeb
-export const recordHeaderBytes = 20
-/** A length above this is damage, not a record. */
-export const maxPayloadBytes = 1 << 20
-
-export const recordType = {
-  anchor: 1,
-  track: 2,
-  rtp: 3,
-  senderReport: 4,
-  gap: 5,
-  trackEnd: 6,
-  seal: 7,
-  data: 8,
-  pause: 9,
-  resume: 10
-} as const
 
 /** Numbers the tracks of one journal from 1; 0 means no track. */
 export type TrackNumber = number
@@ -126,34 +118,6 @@ export type JournalRecord = Located &
     /** A type of a newer version, or a known one whose content does not decode. */
     | { readonly _tag: "Unknown"; readonly type: number; readonly detail: string }
   )
-
-/** Writes a record's 20 bytes of header into `target` at 0; the payload must already follow at 20. */
-export const sealHeader = (
-  target: Buffer,
-  type: number,
-  track: TrackNumber,
-  arrivalUs: number,
-  payloadBytes: number
-): void => {
-  target[0] = recordMarker
-  target[1] = type
-  target.writeUInt16BE(track, 2)
-  target.writeUInt32BE(payloadBytes, 4)
-  target.writeUInt32BE(Math.floor(arrivalUs / 2 ** 32), 8)
-  target.writeUInt32BE(arrivalUs % 2 ** 32, 12)
-  target.writeUInt32BE(checksum(target, 0, payloadBytes), 16)
-}
-
-/** Over the header's first 16 bytes and the payload: a flipped length or track is noticed as well. */
-export const checksum = (
-  bytes: Buffer,
-  at: number,
-  payloadBytes: number,
-  header: Buffer = bytes.subarray(at, at + 16)
-): number =>
-  crc32(bytes.subarray(at + recordHeaderBytes, at + recordHeaderBytes + payloadBytes), crc32(header))
-
-export const encodeMap = (value: object): Uint8Array => MessagePack.encode(value, { ignoreUndefined: true })
 
 const readMap = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownSync(schema)

@@ -1,10 +1,10 @@
 /**
- * Owns one part's journal while it is captured. One synchronous write per packet into the page cache: what reached this
- * process survives its `kill -9`. What survives a power cut is what `fdatasync` has had: at most `syncEveryMs` old, and
- * everything at the seal.
+ * Owns one part's journal while it is captured. Each packet is handed to the thread that writes (JournalThread), which has it in the page
+ * cache within some microseconds: from then on it survives a `kill -9`. What survives a power cut is what `fdatasync` has had: at most
+ * `syncEveryMs` old, and everything at the seal.
  *
- * `rtp` and its neighbours are plain functions for an RTP event handler: they never throw and never wait. A write that fails is
- * a gap: counted, written down as soon as the disk takes something again, and told once through `failed`.
+ * `rtp` and its neighbours are plain functions for an RTP event handler: they never throw and never wait. What the disk refuses, or what
+ * does not fit into the queue while it is slow, is a gap: counted, written down as soon as that is possible.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -14,17 +14,18 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { RecordingFileInvalid, RecordingStorageError, UnsupportedFormat } from "../MediaError.ts"
 import { JournalExists } from "../MediaError.ts"
-import { attempt, makeFolder, remove, storageError, syncFolder } from "./internal/disk.ts"
+import { attempt, makeFolder, remove, syncFolder } from "./internal/disk.ts"
 import {
   encodeMap,
   fileHeader,
   journalName,
-  maxPayloadBytes,
   recordHeaderBytes,
   recordType,
   sealHeader
 } from "./JournalFormat.ts"
 import type { Data, Pause, SenderReport, TrackInfo, TrackNumber } from "./JournalFormat.ts"
+import type { JournalFileError, JournalThread } from "./JournalThread.ts"
+import { make as makeJournalThread } from "./JournalThread.ts"
 import type { Manifest } from "./Manifest.ts"
 import { manifestPath, setManifestState, writeManifest } from "./Manifest.ts"
 
@@ -32,14 +33,22 @@ export interface JournalWriterOptions {
   /** The part's own folder, inside a folder whose lock this process holds. Must not hold a journal yet. */
   readonly folder: string
   readonly manifest: Manifest
-  /** Milliseconds between two `fdatasync`, off the event loop. Default 1000. Nothing waits for it. */
+  /**
+   * Milliseconds from the first write that is not synced to its `fdatasync`, off the event loop; 0 syncs again as soon as the sync before is
+   * done. Default 1000. Nothing waits for it: what a power cut takes is younger than this and the time that the disk needs to sync.
+   */
   readonly syncEveryMs?: number
+  /** The thread that writes. Default: one of its own. */
+  readonly thread?: JournalThread
 }
 
+export const defaultSyncEveryMs = 1000
+
 export interface JournalWriterStats {
+  /** Handed to the thread that writes, and not lost by now. */
   readonly packets: number
   readonly bytes: number
-  /** Times the disk refused, and the packets that are lost by it. */
+  /** Times the disk refused or was too slow, and the packets that are lost by it. */
   readonly gaps: number
   readonly lostPackets: number
 }
@@ -62,15 +71,17 @@ export interface JournalWriter {
   readonly pause: (cause: Pause) => void
   readonly resume: (cause: Pause) => void
   readonly stats: JournalWriterStats
+  /** All that was handed over before is in the page cache, or lost and counted. Fails while the disk refuses. */
+  readonly written: Effect.Effect<void, JournalFileError>
   /** Fails with the first error of a write or sync, and never succeeds. The writer goes on trying all the same. */
-  readonly failed: Effect.Effect<never, RecordingStorageError>
+  readonly failed: Effect.Effect<never, JournalFileError>
   /**
    * Ends the capture, writes the seal and makes all durable. Idempotent: one outcome for all callers, the first reason counts.
    * After a failure the capture stays ended and sealing may be tried again.
    */
   readonly seal: (
     reason: string
-  ) => Effect.Effect<SealedJournal, RecordingStorageError | RecordingFileInvalid | UnsupportedFormat>
+  ) => Effect.Effect<SealedJournal, JournalFileError | RecordingFileInvalid | UnsupportedFormat>
 }
 
 /**
@@ -85,116 +96,57 @@ export const discardPart = (folder: string) => Effect.andThen(remove(manifestPat
  */
 export const make = Effect.fnUntraced(function* (
   options: JournalWriterOptions
-): Effect.fn.Return<JournalWriter, JournalExists | RecordingStorageError, Scope.Scope> {
-  const { folder, manifest } = options
+): Effect.fn.Return<JournalWriter, JournalExists | JournalFileError, Scope.Scope> {
+  const { folder, manifest, syncEveryMs = defaultSyncEveryMs } = options
   const file = path.join(folder, journalName)
   const clock = yield* Clock.Clock
   const nowUs = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n)
+  const thread = options.thread ?? (yield* makeJournalThread())
 
   yield* makeFolder(folder)
-  const failure = Deferred.makeUnsafe<never, RecordingStorageError>()
-  const stats = { packets: 0, bytes: 0, gaps: 0, lostPackets: 0 }
-  /** Set before the descriptor is closed: nothing may be written to a number that another file may have by then. */
-  let closed = false
+  const counted = { packets: 0, bytes: 0 }
   /** The reason of the first seal: from then on nothing is captured. */
   let ended: string | undefined
-  let sealWritten = false
-  let lastError: RecordingStorageError | undefined
-  let dirty = false
-  /** Packets lost since the last gap record, and why. */
-  let untold = { packets: 0, reason: "" }
-  /** Begins and ends of tracks and pauses that the disk refused: packets mean nothing without them, so they go first. */
-  const owed: Array<{ readonly type: number; readonly track: TrackNumber; readonly payload: Uint8Array }> = []
-  let length = 0
+  let isSealPut = false
+  /** Completes with the first write that is not synced. */
+  let dirty = Deferred.makeUnsafe<void>()
   let lastTrack = 0
+  const syncFailure = Deferred.makeUnsafe<never, RecordingStorageError>()
 
-  const fd = yield* Effect.acquireRelease(
-    attempt("create", file, async () => fs.openSync(file, "ax")).pipe(
-      Effect.catchIf(
-        (error) => error.code === "EEXIST",
-        () => new JournalExists({ folder, recordingId: manifest.recordingId })
-      )
-    ),
-    (open) =>
-      Effect.sync(() => {
-        closed = true
-      }).pipe(Effect.andThen(attempt("close", file, async () => fs.closeSync(open))), Effect.ignore)
+  const fd = yield* attempt("create", file, () => openNew(file)).pipe(
+    Effect.catchIf(
+      (error) => error.code === "EEXIST",
+      () => new JournalExists({ folder, recordingId: manifest.recordingId })
+    )
   )
+  const journal = yield* thread.attach(file, fd)
   const begun = <A, E, R>(step: Effect.Effect<A, E, R>) =>
     Effect.onError(step, () => Effect.ignore(discardPart(folder)))
   yield* begun(Effect.andThen(writeManifest(folder, manifest), syncFolder(path.dirname(folder))))
 
   const scratch = Buffer.allocUnsafeSlow(recordHeaderBytes + 65_536)
-
-  const tell = (error: RecordingStorageError): void => {
-    lastError = error
-    Deferred.doneUnsafe(failure, Effect.fail(error))
-  }
-
-  /** All of it or nothing: a short write is cut off again, and if even that fails the reader finds its way past it. */
-  const write = (bytes: Buffer | Uint8Array, size: number): string | undefined => {
-    try {
-      let done = 0
-      while (done < size) done += fs.writeSync(fd, bytes, done, size - done)
-      length += size
-      stats.bytes += size
-      dirty = true
-      return undefined
-    } catch (cause) {
-      const error = storageError("append to", file, cause)
-      try {
-        fs.ftruncateSync(fd, length)
-      } catch {
-        // The first error is the one to tell.
-      }
-      tell(error)
-      return error.code
-    }
-  }
-
-  const writeRecord = (type: number, track: TrackNumber, payload: Uint8Array): string | undefined => {
+  const record = (type: number, track: TrackNumber, payload: Uint8Array): Uint8Array => {
     const size = recordHeaderBytes + payload.length
-    if (payload.length > maxPayloadBytes) return "TooLarge"
     const target = size <= scratch.length ? scratch : Buffer.allocUnsafe(size)
     target.set(payload, recordHeaderBytes)
     sealHeader(target, type, track, nowUs(), payload.length)
-    return write(target, size)
+    counted.bytes += size
+    Deferred.doneUnsafe(dirty, Effect.void)
+    return target.subarray(0, size)
+  }
+  const packet = (type: number, track: TrackNumber, payload: Uint8Array): void => {
+    if (ended !== undefined) return
+    counted.packets += 1
+    journal.packet(record(type, track, payload))
+  }
+  const must = (type: number, track: TrackNumber, payload: Uint8Array): void =>
+    journal.must(record(type, track, payload))
+  const whileCapturing = (write: () => void): void => {
+    if (ended === undefined) write()
   }
 
-  /** Writes what earlier refusals left owing. */
-  const catchUp = (): string | undefined => {
-    for (let first = owed[0]; first !== undefined; first = owed[0]) {
-      const refused = writeRecord(first.type, first.track, first.payload)
-      if (refused !== undefined) return refused
-      owed.shift()
-    }
-    if (untold.packets === 0) return undefined
-    const refused = writeRecord(recordType.gap, 0, encodeMap(untold))
-    if (refused === undefined) untold = { packets: 0, reason: "" }
-    return refused
-  }
-
-  const append = (type: number, track: TrackNumber, payload: Uint8Array): boolean => {
-    if (closed) return false
-    const refused = catchUp() ?? writeRecord(type, track, payload)
-    if (refused === undefined) return true
-    if (type === recordType.rtp || type === recordType.data) {
-      if (untold.packets === 0) stats.gaps += 1
-      stats.lostPackets += 1
-      untold = { packets: untold.packets + 1, reason: refused }
-    } else if (type !== recordType.senderReport && type !== recordType.seal) {
-      owed.push({ type, track, payload })
-    }
-    return false
-  }
-
-  yield* begun(
-    Effect.suspend(() => {
-      const refused = write(fileHeader, fileHeader.length)
-      return refused === undefined ? Effect.void : Deferred.await(failure)
-    })
-  )
-  append(
+  journal.must(fileHeader)
+  must(
     recordType.anchor,
     0,
     encodeMap({
@@ -204,25 +156,34 @@ export const make = Effect.fnUntraced(function* (
       part: manifest.part
     })
   )
+  yield* begun(journal.written)
 
-  const sync = Effect.suspend(() => {
-    if (!dirty || closed) return Effect.void
-    dirty = false
-    return attempt("sync", file, () => fdatasync(fd))
+  const sync = thread.syncing.withPermits(1)(attempt("sync", file, () => fdatasync(fd)))
+  const syncWhatIsWritten = Effect.gen(function* () {
+    yield* Deferred.await(dirty)
+    yield* Effect.sleep(syncEveryMs)
+    dirty = Deferred.makeUnsafe()
+    yield* Effect.ignore(journal.written)
+    yield* Effect.uninterruptible(sync)
   })
-  yield* Effect.sleep(options.syncEveryMs ?? 1000).pipe(
-    Effect.andThen(Effect.uninterruptible(sync)),
-    Effect.catch((error) => Effect.sync(() => tell(error))),
+  yield* syncWhatIsWritten.pipe(
+    Effect.catch((error) => Effect.sync(() => void Deferred.doneUnsafe(syncFailure, Effect.fail(error)))),
     Effect.forever,
     Effect.forkScoped
   )
 
+  const stats = (): JournalWriterStats => {
+    const lost = journal.lost()
+    return { ...counted, packets: counted.packets - lost.packets, gaps: lost.gaps, lostPackets: lost.packets }
+  }
   const writeSeal = Effect.fnUntraced(function* (reason: string) {
-    sealWritten ||= append(recordType.seal, 0, encodeMap({ reason }))
-    if (!sealWritten) return yield* lastError ?? Deferred.await(failure)
-    yield* attempt("sync", file, () => fdatasync(fd))
+    // Refused or not, it is put once: it is written before anything else that comes.
+    if (!isSealPut) must(recordType.seal, 0, encodeMap({ reason }))
+    isSealPut = true
+    yield* journal.written
+    yield* sync
     yield* setManifestState(folder, "Sealing")
-    return { folder, reason, stats: { ...stats } }
+    return { folder, reason, stats: stats() }
   })
   let sealing: Deferred.Deferred<SealedJournal, Effect.Error<ReturnType<typeof writeSeal>>> | undefined
   const seal: JournalWriter["seal"] = (reason) =>
@@ -245,34 +206,30 @@ export const make = Effect.fnUntraced(function* (
   return {
     track: (info) => {
       lastTrack += 1
-      if (ended === undefined) append(recordType.track, lastTrack, encodeMap(info))
+      whileCapturing(() => must(recordType.track, lastTrack, encodeMap(info)))
       return lastTrack
     },
-    rtp: (track, packet) => {
-      if (ended === undefined && append(recordType.rtp, track, packet)) stats.packets += 1
-    },
-    senderReport: (track, report) => {
-      if (ended === undefined) append(recordType.senderReport, track, encodeMap(report))
-    },
-    endTrack: (track) => {
-      if (ended === undefined) append(recordType.trackEnd, track, new Uint8Array(0))
-    },
-    data: (track, message) => {
-      if (ended === undefined && append(recordType.data, track, encodeMap(message))) stats.packets += 1
-    },
-    pause: (cause) => {
-      if (ended === undefined) append(recordType.pause, 0, encodeMap(cause))
-    },
-    resume: (cause) => {
-      if (ended === undefined) append(recordType.resume, 0, encodeMap(cause))
-    },
+    rtp: (track, payload) => packet(recordType.rtp, track, payload),
+    senderReport: (track, report) =>
+      whileCapturing(() => journal.soft(record(recordType.senderReport, track, encodeMap(report)))),
+    endTrack: (track) => whileCapturing(() => must(recordType.trackEnd, track, new Uint8Array(0))),
+    data: (track, message) => packet(recordType.data, track, encodeMap(message)),
+    pause: (cause) => whileCapturing(() => must(recordType.pause, 0, encodeMap(cause))),
+    resume: (cause) => whileCapturing(() => must(recordType.resume, 0, encodeMap(cause))),
     get stats() {
-      return { ...stats }
+      return stats()
     },
-    failed: Deferred.await(failure),
+    written: journal.written,
+    failed: Effect.raceFirst(journal.failed, Deferred.await(syncFailure)),
     seal
   }
 })
+
+/** `ax`: what is there is another's, and each write goes to the end. */
+const openNew = (file: string): Promise<number> =>
+  new Promise((resolve, reject) => {
+    fs.open(file, "ax", (error, fd) => (error === null ? resolve(fd) : reject(error)))
+  })
 
 const fdatasync = (fd: number): Promise<void> =>
   new Promise((resolve, reject) => {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import fs from "node:fs"
-import { syncBuiltinESMExports } from "node:module"
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as JournalWriter from "../../src/recording/JournalWriter.ts"
 import { readManifest } from "../../src/recording/Manifest.ts"
@@ -70,23 +70,25 @@ describe("JournalWriter", () => {
       const folder = path.join(yield* temporaryFolder, "rec")
       const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
       const audio = writer.track(opusTrack())
-      const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
+      yield* writer.written
+      const restore = refuseWrites({ afterBytes: 5, file: path.join(folder, "journal.ebbj") })
       for (let i = 0; i < 10; i++) writer.rtp(audio, new Uint8Array(100))
       const video = writer.track(vp8Track())
-      restore()
       const error = yield* Effect.flip(writer.failed)
+      assert.strictEqual((yield* Effect.flip(writer.written))._tag, "RecordingStorageError")
+      restore()
       writer.rtp(video, new Uint8Array(100))
       yield* writer.seal("stopped")
 
-      assert.strictEqual(error.code, "ENOSPC")
+      assert.deepInclude(error, { _tag: "RecordingStorageError", code: "EFBIG" })
       assert.deepInclude(writer.stats, { packets: 1, gaps: 1, lostPackets: 10 })
       const { records, stats } = yield* readAll(folder)
       assert.deepStrictEqual(
         records.map((record) => record._tag),
-        ["Anchor", "Track", "Track", "Gap", "Rtp", "Seal"]
+        ["Anchor", "Track", "Gap", "Track", "Rtp", "Seal"]
       )
       const gap = records.find((record) => record._tag === "Gap")
-      assert.deepStrictEqual(gap?.gap, { packets: 10, reason: "ENOSPC" })
+      assert.deepStrictEqual(gap?.gap, { packets: 10, reason: "EFBIG" })
       assert.strictEqual(stats.damaged, 0)
     })
   )
@@ -98,8 +100,8 @@ describe("JournalWriter", () => {
         const incarnation = yield* temporaryFolder
         const folder = path.join(incarnation, "rec")
         const make = Effect.scoped(JournalWriter.make({ folder, manifest: aManifest() }))
-        const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
-        assert.deepInclude(yield* Effect.flip(make), { code: "ENOSPC" })
+        const restore = refuseWrites({ afterBytes: 5, file: path.join(folder, "journal.ebbj") })
+        assert.deepInclude(yield* Effect.flip(make), { code: "EFBIG" })
         restore()
         assert.deepStrictEqual(fs.readdirSync(incarnation), [])
         yield* make
@@ -112,11 +114,12 @@ describe("JournalWriter", () => {
       const folder = path.join(yield* temporaryFolder, "rec")
       const writer = yield* JournalWriter.make({ folder, manifest: aManifest() })
       const audio = writer.track(opusTrack())
-      const restore = refuseWrites("ENOSPC", { afterBytes: 5 })
+      yield* writer.written
+      const restore = refuseWrites({ afterBytes: 5, file: path.join(folder, "journal.ebbj") })
       writer.rtp(audio, new Uint8Array(100))
       const error = yield* Effect.flip(writer.seal("stopped"))
       restore()
-      assert.strictEqual(error.message.includes("ENOSPC"), true)
+      assert.strictEqual(error.message.includes("EFBIG"), true)
       writer.rtp(audio, new Uint8Array(100))
       const sealed = yield* writer.seal("again")
       assert.strictEqual(sealed.reason, "stopped")
@@ -128,22 +131,13 @@ describe("JournalWriter", () => {
   )
 })
 
-/** Makes node:fs refuse writes as a full disk does: some bytes are taken, then the error comes. */
-const refuseWrites = (code: string, { afterBytes }: { readonly afterBytes: number }): (() => void) => {
-  const real = fs.writeSync
-  const state = { taken: false }
-  const refusing = (fd: number, bytes: Uint8Array, offset: number, length: number): number => {
-    if (!state.taken && length > afterBytes) {
-      state.taken = true
-      return real(fd, bytes, offset, afterBytes)
-    }
-    state.taken = false
-    throw Object.assign(new Error(`${code}: refused by the test`), { code })
-  }
-  const put = (write: unknown) => {
-    Reflect.set(fs, "writeSync", write)
-    syncBuiltinESMExports()
-  }
-  put(refusing)
-  return () => put(real)
+/**
+ * Makes the kernel refuse writes of this process, as a full disk does: the file may grow by some bytes, then the error comes. (`EFBIG`, where
+ * a full disk says `ENOSPC`.)
+ */
+const refuseWrites = ({ afterBytes, file }: { readonly afterBytes: number; readonly file: string }) => {
+  const limit = (bytes: string) =>
+    execFileSync("prlimit", ["--pid", String(process.pid), `--fsize=${bytes}:`])
+  limit(String((fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) + afterBytes))
+  return () => void limit("unlimited")
 }

@@ -1,6 +1,6 @@
 /**
  * A process that captures, to be killed: locks its incarnation's folder and writes numbered packets for as long as it lives. Says
- * `locked`, then after every packet its number; what it has said has been written.
+ * `locked`, then the number of every packet that has been written.
  *
  *     node capture.ts <dataDir> <incarnation> <recordingId>
  */
@@ -40,7 +40,7 @@ await Effect.gen(function* () {
     packet[12] = 0xfc
     packet.writeUInt32BE(i, 196)
     writer.rtp(track, packet)
+    yield* writer.written
     say(String(i))
-    if (i % 50 === 49) yield* Effect.sleep(1)
   }
 }).pipe(Effect.scoped, Effect.runPromise)
