@@ -95,14 +95,27 @@ const dial = Effect.fnUntraced(function* (
 /** Different errors of one connection that are logged. */
 const saidMax = 100
 
+/** What a process does without, as where NATS was configured for an earlier version, and what it lacks then. */
+const dispensable = [
+  { subjects: /^\$SRV\./, lacking: "NATS tools do not find it as a service" },
+  { subjects: /^ebb\.v\d+\.[^.]+\.b\./, lacking: "messages go one by one, not several in a frame" }
+]
+
+/** What to say, and of what it is said once. */
 const reported = (
   code: string,
   context: { readonly operation: string; readonly subject: string } | undefined
-): string => {
-  if (context !== undefined)
-    return `NATS does not allow this process: ${context.operation} ${context.subject}`
+): { readonly text: string; readonly once: string; readonly isServing: boolean } => {
+  if (context !== undefined) {
+    const text = `NATS does not allow this process: ${context.operation} ${context.subject}`
+    const without = dispensable.find(({ subjects }) => subjects.test(context.subject))
+    return without === undefined
+      ? { text, once: text, isServing: false }
+      : { text: `${text}; ${without.lacking}`, once: without.lacking, isServing: true }
+  }
   const problem = refusal({ code })
-  return problem === undefined ? `NATS reports ${code}` : `NATS: ${problem}; trying on`
+  const text = problem === undefined ? `NATS reports ${code}` : `NATS: ${problem}; trying on`
+  return { text, once: text, isServing: false }
 }
 
 const withoutCredentials = (server: string): string => server.replace(/^([a-z]+:\/\/)?[^@/]*@/, "$1")
@@ -144,11 +157,11 @@ const make = Effect.fnUntraced(function* (
 
   /** A server that refuses us says so several times a second; a publish that is not allowed says so each time. */
   const said = new Set<string>()
-  const sayOnce = (text: string) =>
+  const sayOnce = ({ isServing, once, text }: ReturnType<typeof reported>) =>
     Effect.suspend(() => {
-      if (said.has(text) || said.size >= saidMax) return Effect.void
-      said.add(text)
-      return Effect.logError(text)
+      if (said.has(once) || said.size >= saidMax) return Effect.void
+      said.add(once)
+      return isServing ? Effect.logWarning(text) : Effect.logError(text)
     })
 
   const lost = (why: string) =>

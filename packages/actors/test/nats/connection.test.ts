@@ -47,6 +47,44 @@ describe("NatsConnection", () => {
     }).pipe(Effect.scoped, quietly)
   )
 
+  it.live(
+    "says once what it lacks where NATS was configured for an earlier version, and each other refusal",
+    () => {
+      const lines: Array<string> = []
+      const capture = Logger.layer([
+        Logger.make(({ logLevel, message }) => void lines.push(`${logLevel} ${String(message)}`))
+      ])
+      return Effect.gen(function* () {
+        const permissions = `publish: "_INBOX.>", subscribe: "_INBOX_n1.>"`
+        const server = yield* natsServer({
+          config: `authorization { users: [{ user: n1, password: p, permissions: { ${permissions} } }] }`
+        })
+        const context = yield* connect({
+          servers: server.url,
+          name: "n1",
+          user: "n1",
+          password: Redacted.make("p")
+        })
+        const { client } = Context.get(context, NatsConnection)
+        for (const subject of ["$SRV.*", "$SRV.*.ebb-node", "a.thing"]) {
+          client.subscribe(subject, { callback: () => {} })
+        }
+        for (const subject of ["ebb.v1.live.b.one", "ebb.v1.live.b.two", "ebb.v1.live.a.room.r1.one"]) {
+          client.publish(subject)
+        }
+        yield* Effect.promise(() => client.flush())
+        const refused = Effect.sync(() => lines.filter((line) => line.includes("does not allow")))
+        yield* Effect.repeat(refused, { until: (said) => said.length >= 4, schedule: Schedule.spaced(10) })
+        expect(yield* refused).toEqual([
+          "Warn NATS does not allow this process: subscription $SRV.*; NATS tools do not find it as a service",
+          "Error NATS does not allow this process: subscription a.thing",
+          "Warn NATS does not allow this process: publish ebb.v1.live.b.one; messages go one by one, not several in a frame",
+          "Error NATS does not allow this process: publish ebb.v1.live.a.room.r1.one"
+        ])
+      }).pipe(Effect.scoped, Effect.provide(capture))
+    }
+  )
+
   it.live("connects with user and password, is told when they are wrong, and writes them nowhere", () => {
     const lines: Array<string> = []
     const capture = Logger.layer([Logger.make(({ message }) => void lines.push(JSON.stringify(message)))])

@@ -3,7 +3,7 @@
  * closes. It can be killed, paused and started again on the same port, with its store or without.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -27,6 +27,8 @@ export interface NatsServerOptions {
   readonly user?: string
   readonly password?: string
   readonly jetstream?: boolean
+  /** The text of a configuration, beside its address and store. */
+  readonly config?: string
 }
 
 export const natsServer = Effect.fnUntraced(function* (
@@ -43,6 +45,10 @@ export const natsServer = Effect.fnUntraced(function* (
   const start = Effect.callback<void>((resume) => {
     const args = ["-a", "127.0.0.1", "-p", String(port)]
     if (options.jetstream !== false) args.push("-js", "-sd", store)
+    if (options.config !== undefined) {
+      writeFileSync(join(folder, "nats.conf"), options.config)
+      args.push("-c", join(folder, "nats.conf"))
+    }
     if (options.user !== undefined) args.push("--user", options.user, "--pass", options.password ?? "")
     const started = spawn("nats-server", args, { stdio: ["ignore", "ignore", "pipe"] })
     child = started
