@@ -155,7 +155,7 @@ const sendParts = Effect.fnUntraced(function* (
   key: string,
   content: Content,
   noteFile: string,
-  { patienceMs, type }: UploadOptions
+  { alwaysReadBack, patienceMs, type }: UploadOptions
 ): Effect.fn.Return<void, DoorError> {
   const again = patiently(patienceMs)
   const note = (state: UploadState) => replaceFile(noteFile, encodeState(state))
@@ -183,7 +183,14 @@ const sendParts = Effect.fnUntraced(function* (
       yield* note(state)
     }
     const inOrder = state.parts.toSorted((a, b) => a.number - b.number)
-    yield* again(door.completeUpload(key, state.uploadId, inOrder))
+    // Where the answer alone was lost, not every server lets it be finished again.
+    const isFinished = Effect.map(whatIsThere(door, key, content, alwaysReadBack), (it) => it === "same")
+    yield* door.completeUpload(key, state.uploadId, inOrder).pipe(
+      Effect.catchTag("StoreUnreachable", (error) =>
+        Effect.flatMap(isFinished, (is) => (is ? Effect.void : Effect.fail(error)))
+      ),
+      again
+    )
   }).pipe(
     // It is there already, and the answer was lost; or it expired, and is begun anew. A look at what is there tells.
     Effect.catchIf(isUploadGone, () => Effect.void)
