@@ -167,6 +167,18 @@ describe("ebb rollout", () => {
         yield* untilTrue(() => room.sender.video.frames() > 50)
 
         const force = ["--to", "v2", "--force", "kill"] as const
+        // Nobody is cut where nothing is replaced, so nothing is to be confirmed.
+        const needless = yield* ran(
+          "rollout",
+          "--state",
+          cluster.folder,
+          "--json",
+          "--to",
+          "v1",
+          "--force",
+          "kill"
+        )
+        assert.deepInclude(needless.last, { outcome: "completed", replaced: 0 })
         const asked = yield* ran("rollout", "--state", cluster.folder, "--json", ...force)
         assert.strictEqual(asked.code, 1)
         assert.deepInclude(asked.last["error"], { tag: "ForceUnconfirmed" })

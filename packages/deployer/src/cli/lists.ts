@@ -25,12 +25,12 @@ export const nodes = Command.make("nodes", {}, () =>
           String(node.rooms),
           String(node.recordings),
           duration(now - node.startedAt),
-          node.lastHeardMs === undefined ? "-" : `${duration(node.lastHeardMs)} ago`
+          node.lastHeardMs === undefined ? "-" : duration(node.lastHeardMs)
         ]
       }))
       yield* output.table(
         "Node",
-        ["NODE", "VERSION", "LIFE", "ADMISSION", "CONTROL", "ROOMS", "RECORDINGS", "AGE", "LAST HEARD"],
+        ["NODE", "VERSION", "LIFE", "ADMISSION", "CONTROL", "ROOMS", "RECS", "AGE", "HEARD"],
         rows,
         "no node is alive"
       )
@@ -41,9 +41,10 @@ export const nodes = Command.make("nodes", {}, () =>
   Command.withShortDescription("List the cluster's nodes, as their leases tell of them"),
   Command.withDescription(
     paragraph(
-      "List the cluster's nodes, as their leases tell of them. A node renews its lease",
-      "every 4 s; one that was last heard longer ago may be dead. After 18 s it is not",
-      "listed any more."
+      "List the cluster's nodes, as their leases tell of them: rooms, recordings (RECS),",
+      "age, and how long ago the node was heard of last. A node renews its lease every",
+      "4 s; one that was heard longer ago may be dead. After 18 s it is not listed any",
+      "more."
     )
   )
 )

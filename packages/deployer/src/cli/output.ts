@@ -123,6 +123,10 @@ const clip = (line: string, columns = 80) =>
 /** `1 room`, `2 rooms`. */
 export const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`
 
+/** The first five names, in brackets after what they are. */
+export const some = (names: ReadonlyArray<string>) =>
+  names.length === 0 ? "" : ` (${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""})`
+
 export const duration = (ms: number): string => {
   const seconds = Math.max(0, Math.round(ms / 1000))
   if (seconds < 100) return `${seconds}s`

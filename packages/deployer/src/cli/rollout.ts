@@ -31,7 +31,7 @@ import type { ForceMode } from "../RolloutEvent.ts"
 import { readRollout } from "../RolloutLog.ts"
 import { paragraph } from "./help.ts"
 import { interrupts } from "./interrupts.ts"
-import { Output } from "./output.ts"
+import { count, Output, some } from "./output.ts"
 import { recoverFrom } from "./recoverFrom.ts"
 import { command, Ended, exitCodes } from "./root.ts"
 import { makeReport, resultOf } from "./rolloutReport.ts"
@@ -67,7 +67,7 @@ export const rollout = Command.make(
         yield* findRelease(yield* readReleases(cluster.releases), to)
         const mode = Option.getOrUndefined(force)
         const asked = { to, restart, ...(mode === undefined ? {} : { force: mode }) }
-        if (mode !== undefined && !yes) return yield* refuseUnconfirmed(cluster, asked, mode)
+        if (mode !== undefined && !yes) yield* refuseUnconfirmed(cluster, asked, mode)
         yield* claimRollout(cluster)
         const end = yield* run(cluster, asked)
         const output = yield* Output
@@ -96,7 +96,7 @@ export const rollout = Command.make(
 
 type Asked = Omit<RolloutRequest, "rollout">
 
-/** Who would be cut, node by node. */
+/** Fails with who would be cut, node by node, unless there is nothing to replace. */
 const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, asked: Asked, mode: ForceMode) {
   const output = yield* Output
   const { call, patience } = yield* controlClient("control")
@@ -109,6 +109,7 @@ const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, asked: 
   const old = goesOn
     ? stage.plan.old.slice(stage.step)
     : (yield* Effect.provide(replaceable, layerLocal(cluster))).filter(isOld(asked))
+  if (old.length === 0) return
   let [rooms, recordings] = [0, 0]
   for (const { instance: nodeId } of old) {
     const report = yield* Effect.option(call("node.status", { nodeId }, patience))
@@ -122,7 +123,7 @@ const refuseUnconfirmed = Effect.fnUntraced(function* (cluster: Cluster, asked: 
     recordings += itsRecordings.length
     yield* output.line(
       { type: "AtRisk", nodeId, known: true, rooms: itsRooms, recordings: itsRecordings },
-      `${nodeId}: rooms ${itsRooms.join(", ") || "none"}; recordings ${itsRecordings.join(", ") || "none"}`
+      `${nodeId}: ${count(itsRooms.length, "room")}${some(itsRooms)}, ${count(itsRecordings.length, "recording")}${some(itsRecordings)}`
     )
   }
   return yield* new ForceUnconfirmed({ mode, rooms, recordings })

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { RolloutEnd, RolloutProgress } from "../Deployer.ts"
 import type { RolloutEvent, RolloutFailure } from "../RolloutEvent.ts"
 import { idle, isOpen, type Rollout } from "../Rollout.ts"
-import { align, count, type Output } from "./output.ts"
+import { align, count, type Output, some } from "./output.ts"
 
 /** Tells of each progress, and keeps the table below up to date. */
 export const makeReport = (output: Output["Service"]) => {
@@ -68,9 +68,6 @@ const tableOf = (
   const title = `rollout ${plan.rollout} to ${plan.to}: ${stage.step} of ${plan.old.length} replaced. Ctrl-C detaches`
   return ["", title, ...align([["OLD", "VERSION", "STATE", "ROOMS", "RECORDINGS", "NEW"], ...rows])]
 }
-
-const some = (names: ReadonlyArray<string>) =>
-  names.length === 0 ? "" : ` (${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""})`
 
 const words = (event: RolloutEvent): string => {
   switch (event._tag) {

@@ -232,7 +232,7 @@ const tell = Effect.fnUntraced(function* (member: Member, text: string, served: 
     return yield* output.line(
       { type: "Node", ...jsonOf(member), log, lastLines: lines },
       [
-        `${text}: it did not come up. Its log, ${log}, ends with:`,
+        `${text}: it did not come up. Its log, ${log}, ${lines.length === 0 ? "is empty" : "ends with:"}`,
         ...lines.map((line) => `    ${line}`)
       ].join("\n")
     )
@@ -258,6 +258,7 @@ const tellHowMany = Effect.fnUntraced(function* (
     )
   }
   const waitedFor = living.filter(({ life }) => life === undefined || life === "Starting")
+  const others = waitedFor.length === 0 ? ": the others drain or have ended" : ""
   yield* output.line(
     {
       type: "Fewer",
@@ -267,7 +268,7 @@ const tellHowMany = Effect.fnUntraced(function* (
       notYet: waitedFor.map(({ instance, log }) => ({ instance, log }))
     },
     [
-      `only ${serving} of ${count(asked, "node")} serve. Ctrl-C drains what there is; \`ebb up\` after that starts as many as are missing`,
+      `only ${serving} of ${count(asked, "node")} serve${others}. Ctrl-C drains what there is; \`ebb up\` after that starts as many as are missing`,
       ...waitedFor.map(({ instance, log }) => `    ${instance} does not serve yet; its log is ${log}`)
     ].join("\n")
   )
