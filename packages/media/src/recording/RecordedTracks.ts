@@ -3,31 +3,29 @@
  * there is and how the clocks ran, the second time with the frames going to the file. Both times do the same, so they agree.
  */
 import type { JournalRecord, TrackInfo, TrackNumber } from "./JournalFormat.ts"
-import type { DropReason, Frame, FrameAssembler, LossPolicy } from "./rtp/FrameAssembler.ts"
-import { makeOpusAssembler, makeVp8Assembler } from "./rtp/FrameAssembler.ts"
+import type { Codec, DropReason, Frame } from "./rtp/Frame.ts"
+import type { FrameAssembler, LossPolicy } from "./rtp/FrameAssembler.ts"
+import { makeFrameAssembler } from "./rtp/FrameAssembler.ts"
 import { parseRtp } from "./rtp/RtpPacket.ts"
 import { makeRtpSequencer } from "./rtp/RtpSequencer.ts"
 import type { RtpSequencer, TimedPacket } from "./rtp/RtpSequencer.ts"
 import type { PeerClock, TrackClock } from "./SenderClock.ts"
 import { makePeerClock, makeTrackClock, ntpToUs } from "./SenderClock.ts"
 
-export type Codec = "vp8" | "opus"
+export type { Codec } from "./rtp/Frame.ts"
 
-const codecOf = (info: TrackInfo): Codec | undefined => {
-  switch (info.mimeType.toLowerCase()) {
-    case "video/vp8":
-      return "vp8"
-    case "audio/opus":
-      return "opus"
-    default:
-      return undefined
-  }
-}
+const codecs: ReadonlyMap<string, Codec> = new Map([
+  ["audio/opus", "opus"],
+  ["video/vp8", "vp8"],
+  ["video/vp9", "vp9"],
+  ["video/h264", "h264"],
+  ["video/av1", "av1"]
+])
 
 export interface RecordedTrack {
   readonly track: TrackNumber
   readonly info: TrackInfo
-  /** Undefined for a codec that cannot be muxed yet: its packets are counted and stay in the journal. */
+  /** Undefined for one that cannot be muxed: its packets are counted and stay in the journal. */
   readonly codec: Codec | undefined
   readonly clock: TrackClock
   readonly sequencer: RtpSequencer
@@ -35,9 +33,14 @@ export interface RecordedTrack {
   packets: number
   frames: number
   shownFrames: number
-  /** Of the first key frame; `first` is kept without its data. */
+  /** Frames that a player can begin at; of sound, all. */
+  keyFrames: number
+  /** Of the largest picture: a sender may begin with a small one, and change at any key frame. */
   width: number
   height: number
+  /** Of the first frame that has it: what the file must say of the codec. */
+  codecPrivate: Uint8Array | undefined
+  /** Kept without its data. */
   first: Frame | undefined
   readonly dropped: Map<string, number>
 }
@@ -96,21 +99,31 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
   }
 
   const begin = (number: TrackNumber, info: TrackInfo): void => {
-    const codec = codecOf(info)
+    const codec = codecs.get(info.mimeType.toLowerCase())
+    const parameterSets = info.parameters?.["sprop-parameter-sets"]
     const count = (reason: string) => track.dropped.set(reason, (track.dropped.get(reason) ?? 0) + 1)
     const drop = (reason: DropReason) => void count(reason)
     const emit = (frame: Frame) => {
       track.frames += 1
       if (frame.shown) track.shownFrames += 1
+      if (frame.key) track.keyFrames += 1
       track.first ??= { ...frame, data: [] }
-      if (track.width === 0) {
+      track.codecPrivate ??= frame.codecPrivate
+      if (frame.width * frame.height > track.width * track.height) {
         track.width = frame.width
         track.height = frame.height
       }
       options.onFrame(track, frame)
     }
     const assemble = () =>
-      codec === "vp8" ? makeVp8Assembler(emit, drop, options.lossPolicy) : makeOpusAssembler(emit, drop)
+      makeFrameAssembler({
+        // Of a track without one no packet comes that far.
+        codec: codec ?? "opus",
+        emit,
+        drop,
+        lossPolicy: options.lossPolicy,
+        ...(typeof parameterSets === "string" ? { parameterSets } : {})
+      })
     let before: TimedPacket | undefined
     const deliver = (packet: TimedPacket, missing: number): void => {
       if (missing > 0) options.onMissing?.(track, missing, before, packet)
@@ -126,8 +139,10 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       packets: 0,
       frames: 0,
       shownFrames: 0,
+      keyFrames: 0,
       width: 0,
       height: 0,
+      codecPrivate: undefined,
       first: undefined,
       dropped: new Map()
     }

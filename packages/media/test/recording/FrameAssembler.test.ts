@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
-import { makeOpusAssembler, makeVp8Assembler } from "../../src/recording/rtp/FrameAssembler.ts"
-import type { Frame, LossPolicy } from "../../src/recording/rtp/FrameAssembler.ts"
+import type { Frame } from "../../src/recording/rtp/Frame.ts"
+import { makeFrameAssembler } from "../../src/recording/rtp/FrameAssembler.ts"
+import type { LossPolicy } from "../../src/recording/rtp/FrameAssembler.ts"
 import type { RtpPacket } from "../../src/recording/rtp/RtpPacket.ts"
 import { parseRtp } from "../../src/recording/rtp/RtpPacket.ts"
 import { makeRtpSequencer } from "../../src/recording/rtp/RtpSequencer.ts"
@@ -28,11 +29,12 @@ const framesOf = (packets: ReadonlyArray<RtpPacket>) => {
 const assemble = (packets: ReadonlyArray<RtpPacket>, lossPolicy: LossPolicy) => {
   const frames: Array<Frame> = []
   const drops: Record<string, number> = {}
-  const assembler = makeVp8Assembler(
-    (frame) => frames.push(frame),
-    (reason) => (drops[reason] = (drops[reason] ?? 0) + 1),
+  const assembler = makeFrameAssembler({
+    codec: "vp8",
+    emit: (frame) => frames.push(frame),
+    drop: (reason) => (drops[reason] = (drops[reason] ?? 0) + 1),
     lossPolicy
-  )
+  })
   const sequencer = makeRtpSequencer(assembler.push)
   packets.forEach((packet, i) => sequencer.push({ packet, arrivalUs: i * 20_000, ticks: packet.timestamp }))
   sequencer.flush()
@@ -113,10 +115,12 @@ describe("FrameAssembler", () => {
   it("passes Opus on packet by packet, and leaves out padding and what is no Opus", () => {
     const frames: Array<Frame> = []
     const drops: Array<string> = []
-    const assembler = makeOpusAssembler(
-      (frame) => frames.push(frame),
-      (reason) => drops.push(reason)
-    )
+    const assembler = makeFrameAssembler({
+      codec: "opus",
+      emit: (frame) => frames.push(frame),
+      drop: (reason) => drops.push(reason),
+      lossPolicy: "keep"
+    })
     for (const payload of ["fc00", "", "ff", "fd0000"]) {
       const packet = { payloadType: 97, marker: false, sequence: 0, timestamp: 0, ssrc: 1 }
       assembler.push(

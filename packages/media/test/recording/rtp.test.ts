@@ -73,7 +73,7 @@ describe("RTP", () => {
         const { payload } = RtpPacket.deSerialize(bytes)
         const theirs = Vp8RtpPayload.deSerialize(payload)
         const ours = parseVp8Payload(payload)
-        assert.strictEqual(ours?.beginsFrame, theirs.payloadHeaderExist)
+        assert.strictEqual(ours?.begins === "always", theirs.payloadHeaderExist)
         assert.deepStrictEqual(Buffer.from(ours?.data ?? []), Buffer.from(theirs.payload))
       }
     })
@@ -93,7 +93,7 @@ describe("RTP", () => {
     for (const [descriptor, beginsFrame] of forms) {
       const bytes = Buffer.from(`${descriptor}cafe`.replaceAll(" ", ""), "hex")
       const fragment = parseVp8Payload(bytes)
-      assert.strictEqual(fragment?.beginsFrame, beginsFrame, descriptor)
+      assert.strictEqual(fragment?.begins === "always", beginsFrame, descriptor)
       assert.strictEqual(Buffer.from(fragment?.data ?? []).toString("hex"), "cafe", descriptor)
       assert.isUndefined(parseVp8Payload(bytes.subarray(0, -2)), descriptor)
     }

@@ -1,35 +1,24 @@
 /**
  * Makes frames of packets in order. What it keeps is what a decoder takes:
  *
- * - a track begins with its first key frame;
+ * - a video begins with its first key frame;
  * - a frame of which a packet is missing is left out;
  * - complete frames after a loss are kept (`lossPolicy: "keep"`): they decode, and show smeared pictures until the next key
  *   frame. Where a decoder does refuse one, the computation tries again with `"untilKeyFrame"`, which leaves them out.
  *
- * Everything left out is counted by reason.
+ * Everything left out is counted by reason. What is held of an open frame has a limit.
  */
+import { makeAv1Depacketizer } from "./av1.ts"
+import type { Codec, Depacketizer, DropReason, Fragment, Frame } from "./Frame.ts"
+import { makeH264Depacketizer } from "./h264.ts"
 import { opusSamples } from "./opus.ts"
 import type { TimedPacket } from "./RtpSequencer.ts"
-import { parseVp8Frame, parseVp8Payload } from "./vp8.ts"
+import { vp8Depacketizer } from "./vp8.ts"
+import { makeVp9Depacketizer } from "./vp9.ts"
 
-export interface Frame {
-  /** RTP timestamp without its wrap-around, and the arrival of the frame's first packet. */
-  readonly ticks: number
-  readonly arrivalUs: number
-  readonly key: boolean
-  readonly shown: boolean
-  /** Of a key frame; otherwise 0. */
-  readonly width: number
-  readonly height: number
-  /** Of an audio frame; 0 when the codec does not say. */
-  readonly durationUs: number
-  /** Pieces of the frame, in order; they share memory with the packets. */
-  readonly data: ReadonlyArray<Uint8Array>
-}
+export type { Frame } from "./Frame.ts"
 
 export type LossPolicy = "keep" | "untilKeyFrame"
-
-export type DropReason = "incompleteFrame" | "beforeKeyFrame" | "afterLoss" | "malformedFrame" | "padding"
 
 export interface FrameAssembler {
   readonly push: (packet: TimedPacket, missing: number) => void
@@ -37,37 +26,56 @@ export interface FrameAssembler {
   readonly flush: () => void
 }
 
-type Drop = (reason: DropReason) => void
+export interface AssemblerOptions {
+  readonly codec: Codec
+  readonly emit: (frame: Frame) => void
+  readonly drop: (reason: DropReason) => void
+  readonly lossPolicy: LossPolicy
+  /** Of H.264: `sprop-parameter-sets`, for a sender that does not send its parameter sets with the pictures. */
+  readonly parameterSets?: string
+}
 
-export const makeOpusAssembler = (emit: (frame: Frame) => void, drop: Drop): FrameAssembler => ({
+export const makeFrameAssembler = (options: AssemblerOptions): FrameAssembler => {
+  switch (options.codec) {
+    case "opus":
+      return makeOpusAssembler(options)
+    case "vp8":
+      return makeVideoAssembler(vp8Depacketizer, options)
+    case "vp9":
+      return makeVideoAssembler(makeVp9Depacketizer(), options)
+    case "h264":
+      return makeVideoAssembler(makeH264Depacketizer(options.parameterSets), options)
+    case "av1":
+      return makeVideoAssembler(makeAv1Depacketizer(), options)
+  }
+}
+
+const makeOpusAssembler = ({ drop, emit }: AssemblerOptions): FrameAssembler => ({
   push: ({ packet, arrivalUs, ticks }) => {
     if (packet.payload.length === 0) return drop("padding")
     const samples = opusSamples(packet.payload)
     if (samples === undefined) return drop("malformedFrame")
     const durationUs = (samples * 1000) / 48
-    emit({
-      ticks,
-      arrivalUs,
-      key: true,
-      shown: true,
-      width: 0,
-      height: 0,
-      durationUs,
-      data: [packet.payload]
-    })
+    const data = [packet.payload]
+    emit({ codec: "opus", ticks, arrivalUs, key: true, shown: true, width: 0, height: 0, durationUs, data })
   },
   flush: () => {}
 })
 
-export const makeVp8Assembler = (
-  emit: (frame: Frame) => void,
-  drop: Drop,
-  lossPolicy: LossPolicy
+/** A frame beyond these is rubbish: the largest key frames of 4K are a tenth of it. */
+const maxFrameBytes = 16 << 20
+const maxFragments = 1 << 14
+
+const makeVideoAssembler = <F extends Fragment>(
+  format: Depacketizer<F>,
+  { codec, drop, emit, lossPolicy }: AssemblerOptions
 ): FrameAssembler => {
   interface Open {
     readonly ticks: number
     readonly arrivalUs: number
-    readonly data: Array<Uint8Array>
+    readonly afterLoss: boolean
+    readonly fragments: Array<F>
+    bytes: number
   }
   let open: Open | undefined
   /** The frame that was given up last: what still comes of it is not counted again. */
@@ -75,9 +83,9 @@ export const makeVp8Assembler = (
   let seenKey = false
   let lossSinceKey = false
 
-  const abandon = (): void => {
+  const abandon = (reason: DropReason = "incompleteFrame"): void => {
     if (open === undefined) return
-    drop("incompleteFrame")
+    drop(reason)
     headless = open.ticks
     open = undefined
   }
@@ -86,56 +94,53 @@ export const makeVp8Assembler = (
     const frame = open
     open = undefined
     if (frame === undefined) return
-    const bytes = frame.data.reduce((sum, piece) => sum + piece.length, 0)
-    const header = parseVp8Frame(headOf(frame.data), bytes)
-    if (header === undefined) {
-      lossSinceKey = true
-      return drop("malformedFrame")
+    const picture = format.assemble(frame.fragments, frame.afterLoss)
+    if (typeof picture === "string") {
+      if (picture !== "noPicture") lossSinceKey = true
+      return drop(picture)
     }
-    if (header.key) {
+    if (picture.key) {
       seenKey = true
       lossSinceKey = false
     }
     if (!seenKey) return drop("beforeKeyFrame")
     if (lossSinceKey && lossPolicy === "untilKeyFrame") return drop("afterLoss")
-    const { ticks, arrivalUs, data } = frame
-    emit({ ticks, arrivalUs, data, durationUs: 0, ...header })
+    emit({ codec, ticks: frame.ticks, arrivalUs: frame.arrivalUs, durationUs: 0, ...picture })
   }
 
   return {
-    push: ({ packet, arrivalUs, ticks }, missing) => {
+    push: ({ packet: { marker, payload }, arrivalUs, ticks }, missing) => {
       if (missing > 0) {
         lossSinceKey = true
         abandon()
       }
-      if (packet.payload.length === 0) return drop("padding")
-      const fragment = parseVp8Payload(packet.payload)
-      if (fragment === undefined) {
+      if (payload.length === 0) return drop("padding")
+      const fragment = format.parse(payload)
+      if (typeof fragment === "string") {
         lossSinceKey = true
         abandon()
-        return drop("malformedFrame")
+        return drop(fragment)
       }
-      if (fragment.beginsFrame) {
+      const { begins } = fragment
+      if (begins !== "always" && open?.ticks === ticks) {
+        open.fragments.push(fragment)
+        open.bytes += payload.length
+        if (open.bytes > maxFrameBytes || open.fragments.length > maxFragments) {
+          lossSinceKey = true
+          abandon("oversizedFrame")
+        }
+      } else if (begins === "always" || (begins === "maybe" && headless !== ticks)) {
         // No marker and nothing missing: the frame before was complete all the same.
         close()
-        open = { ticks, arrivalUs, data: [fragment.data] }
-      } else if (open !== undefined && open.ticks === ticks) {
-        open.data.push(fragment.data)
+        open = { ticks, arrivalUs, afterLoss: missing > 0, fragments: [fragment], bytes: payload.length }
       } else {
         abandon()
         lossSinceKey = true
         if (headless !== ticks) drop("incompleteFrame")
         headless = ticks
       }
-      if (packet.marker) close()
+      if (marker) close()
     },
     flush: abandon
   }
-}
-
-/** The first ten bytes, gathered from as many pieces as it takes. */
-const headOf = (data: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const [first] = data
-  if (first !== undefined && first.length >= 10) return first
-  return Uint8Array.from(data.flatMap((piece) => Array.from(piece.subarray(0, 10)))).subarray(0, 10)
 }

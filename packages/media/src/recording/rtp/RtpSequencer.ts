@@ -33,6 +33,9 @@ export interface RtpSequencer {
 /** A packet of RFC 3550's `MAX_DROPOUT` numbers away is no reordering. */
 const farJump = 3000
 
+/** Packets held back: two seconds of 50 Mbit/s. Arrivals that stand still or run backwards must not hold more. */
+const maxWaiting = 10_000
+
 export interface RtpSequencerOptions {
   /** Microseconds of arrival time to wait for a missing packet. A repaired packet may take some round trips. Default 2 s. */
   readonly holdUs?: number
@@ -108,13 +111,15 @@ export const makeRtpSequencer = (
     waiting.set(number, timed)
     if (next === undefined) {
       const [first] = waiting.values()
-      if (first !== undefined && timed.arrivalUs - first.arrivalUs < startUs) return
+      const young = first !== undefined && timed.arrivalUs - first.arrivalUs < startUs
+      if (young && waiting.size <= maxWaiting) return
       next = lowestWaiting()
     }
     deliverRun()
     for (;;) {
       const [oldest] = waiting.values()
-      if (oldest === undefined || timed.arrivalUs - oldest.arrivalUs <= holdUs) break
+      if (oldest === undefined) break
+      if (timed.arrivalUs - oldest.arrivalUs <= holdUs && waiting.size <= maxWaiting) break
       giveUpHole()
     }
   }

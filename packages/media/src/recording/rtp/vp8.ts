@@ -1,9 +1,8 @@
 /** VP8 in RTP (RFC 7741) and the first bytes of a VP8 frame (RFC 6386, 9.1). */
+import type { Depacketizer, Fragment } from "./Frame.ts"
+import { bytesOf, headOf } from "./Frame.ts"
 
-/** A packet's share of a frame. */
-export interface Vp8Fragment {
-  /** The packet with which a frame begins. */
-  readonly beginsFrame: boolean
+export interface Vp8Fragment extends Fragment {
   readonly data: Uint8Array
 }
 
@@ -19,7 +18,8 @@ export const parseVp8Payload = (payload: Uint8Array): Vp8Fragment | undefined =>
     if ((extension & 0x30) !== 0) at += 1
   }
   if (at >= payload.length) return undefined
-  return { beginsFrame: (first & 0x10) !== 0 && (first & 0x07) === 0, data: payload.subarray(at) }
+  const begins = (first & 0x10) !== 0 && (first & 0x07) === 0 ? "always" : "never"
+  return { begins, data: payload.subarray(at) }
 }
 
 export interface Vp8FrameHeader {
@@ -43,4 +43,13 @@ export const parseVp8Frame = (head: Uint8Array, frameBytes: number): Vp8FrameHea
   const width = ((head[6] ?? 0) | ((head[7] ?? 0) << 8)) & 0x3fff
   const height = ((head[8] ?? 0) | ((head[9] ?? 0) << 8)) & 0x3fff
   return width === 0 || height === 0 ? undefined : { key, shown, width, height }
+}
+
+export const vp8Depacketizer: Depacketizer<Vp8Fragment> = {
+  parse: (payload) => parseVp8Payload(payload) ?? "malformedFrame",
+  assemble: (fragments) => {
+    const data = fragments.map((fragment) => fragment.data)
+    const header = parseVp8Frame(headOf(data, 10), bytesOf(data))
+    return header === undefined ? "malformedFrame" : { ...header, data }
+  }
 }
