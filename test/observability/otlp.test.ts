@@ -1,5 +1,6 @@
 /** What a node sends to a collector, and what becomes of a node whose collector is away or hangs. */
 import { expect, it } from "@effect/vitest"
+import { connect, headers } from "nats"
 import { createServer } from "node:net"
 import * as Effect from "effect/Effect"
 import { testCluster } from "../support/testCluster.ts"
@@ -44,6 +45,38 @@ it.live("a collector gets metrics, logs, and a command's trace through the proce
     const lines = a?.lines.map((line) => JSON.parse(line) as Record<string, unknown>)
     const last = lines?.find(({ message }) => String(message).includes("ended by itself"))
     expect(last).toMatchObject({ level: "INFO", node: "a", cluster: "test", incarnation: a?.incarnation })
+  })
+)
+
+it.live("a command's span hangs on its asker's, when the request says which that is and wants it seen", () =>
+  Effect.gen(function* () {
+    const { nats, node } = yield* testCluster
+    const collector = yield* otlpCollector
+    yield* node("a", { args: [`--otlp=${collector.url}`] })
+    const client = yield* Effect.acquireRelease(
+      Effect.promise(() => connect({ servers: nats.address })),
+      (open) => Effect.promise(() => open.close())
+    )
+    const command = (traceparent: string) =>
+      Effect.promise(() => {
+        const told = headers()
+        told.set("traceparent", traceparent)
+        return client.request("ebb.v1.test.ctl.node.list", new Uint8Array(), {
+          headers: told,
+          timeout: 5_000
+        })
+      })
+    const trace = (first: string) => first.repeat(32)
+    const span = "00f067aa0ba902b7"
+    yield* command(`00-${trace("a")}-${span}-00`)
+    yield* command(`00-${trace("b")}-${span}-01`)
+    yield* command(`00-${trace("0")}-${span}-01`)
+    yield* command("no trace")
+    const commands = Effect.sync(() => collector.spans.filter(({ name }) => name === "control node.list"))
+    const seen = yield* until(commands, (spans) => spans.length >= 3)
+    expect(seen.map(({ parentSpanId }) => parentSpanId)).toEqual([span, "", ""])
+    expect(seen[0]?.traceId).toBe(trace("b"))
+    expect(collector.problems).toEqual([])
   })
 )
 

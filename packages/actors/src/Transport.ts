@@ -38,6 +38,8 @@ export interface Frame {
    * asked somebody else, and gone on from there. To act on it now may undo what came later; to refuse it is safe.
    */
   readonly stale: boolean
+  /** The header of that name (W3C Trace Context), as its sender wrote it: checked by nobody. */
+  readonly traceparent?: string | undefined
 }
 
 export class Transport extends Context.Service<

@@ -60,7 +60,8 @@ export const makeIncoming = (
       subject: message.subject,
       data: message.data,
       stale: isStale(),
-      respond: to === undefined ? undefined : (data) => answer(to, data)
+      respond: to === undefined ? undefined : (data) => answer(to, data),
+      traceparent: traceparentOf(message)
     }
   }
 
@@ -129,6 +130,15 @@ export const makeIncoming = (
       ),
       Effect.timeoutOrElse({ duration: subscribeMs, orElse: () => Effect.void })
     )
+  }
+}
+
+// Headers that the client cannot read are none: nobody's message fails for its trace.
+const traceparentOf = (message: Msg): string | undefined => {
+  try {
+    return message.headers?.get("traceparent")
+  } catch {
+    return undefined
   }
 }
 

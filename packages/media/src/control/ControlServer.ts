@@ -95,12 +95,16 @@ export const serveControl = Effect.gen(function* () {
   }
 
   /** Where nobody collects spans none is made: what it asks would carry the trace along. */
-  const traced = (command: string, handled: Effect.Effect<unknown, unknown, ControlServices>) =>
+  const traced = (
+    command: string,
+    { traceparent }: Frame,
+    handled: Effect.Effect<unknown, unknown, ControlServices>
+  ) =>
     Effect.flatMap(Effect.tracer, (tracer) =>
       tracer === Tracer.nativeTracer
         ? handled
         : Effect.withSpan(handled, `control ${command}`, {
-            root: true,
+            ...asked(traceparent),
             kind: "server",
             attributes: { "ebb.node": system.nodeId, "ebb.incarnation": system.incarnation }
           })
@@ -108,7 +112,7 @@ export const serveControl = Effect.gen(function* () {
 
   const answer = (frame: Frame, command: string, lane: Lane) => {
     const beganAt = performance.now()
-    return traced(command, lane.inTurn(Effect.suspend(() => handle(frame)))).pipe(
+    return traced(command, frame, lane.inTurn(Effect.suspend(() => handle(frame)))).pipe(
       Effect.exit,
       Effect.flatMap((exit) =>
         Effect.andThen(
@@ -149,6 +153,15 @@ export const serveControl = Effect.gen(function* () {
   )
   return tally
 })
+
+/** What a command's span hangs on: its asker's, where that can be read. W3C Trace Context, of which later versions keep these fields. */
+const asked = (traceparent: string | undefined) => {
+  const [, traceId, spanId, flags] = traceparentPattern.exec(traceparent ?? "") ?? []
+  if (traceId === undefined || spanId === undefined || flags === undefined) return { root: true }
+  return { parent: Tracer.externalSpan({ traceId, spanId, sampled: (Number.parseInt(flags, 16) & 1) === 1 }) }
+}
+const traceparentPattern =
+  /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)/
 
 /** Errors of the protocol alone have names that are known beforehand. */
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
