@@ -17,6 +17,7 @@ import { parseArgs } from "node:util"
 import type { Group } from "./groups/Group.ts"
 import * as local from "./groups/local.ts"
 import { node } from "./groups/node.ts"
+import { recordings } from "./groups/recordings.ts"
 import { remote } from "./groups/remote.ts"
 import { scale } from "./groups/scale.ts"
 import type { Effort } from "./heat.ts"
@@ -33,7 +34,8 @@ const groups: ReadonlyArray<Group> = [
   local.spawn,
   local.bytes,
   scale,
-  node
+  node,
+  recordings
 ]
 
 const { values: flags } = parseArgs({
