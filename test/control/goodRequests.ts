@@ -9,6 +9,9 @@ const room = { roomId: "nowhere" }
 const node = { nodeId: "nobody", by: "test", reason: "to see" }
 const srtp = { cryptoSuite: "AES_CM_128_HMAC_SHA1_80", keyBase64: Buffer.alloc(30, 7).toString("base64") }
 
+const bearer = { token: "eyJhbGciOiJub25lIn0.e30." }
+const transport = { transportId: "t" }
+
 export const goodRequests: Readonly<Record<Tag<ControlMessage>, Readonly<Record<string, unknown>>>> = {
   "room.create": { ...room, options: { metadata: "m" }, admission: "strict" },
   "room.get": room,
@@ -22,7 +25,10 @@ export const goodRequests: Readonly<Record<Tag<ControlMessage>, Readonly<Record<
     payloadType: 96,
     ssrc: 1111,
     rtcpMux: true,
-    srtp
+    srtp,
+    parameters: { "x-google-start-bitrate": 1000 },
+    peerId: "ada",
+    source: "camera"
   },
   "producer.close": { ...room, producerId: "p" },
   "consumer.add": {
@@ -36,6 +42,66 @@ export const goodRequests: Readonly<Record<Tag<ControlMessage>, Readonly<Record<
     srtp
   },
   "consumer.close": { ...room, consumerId: "c" },
+  "room.capabilities": room,
+  "webrtc.open": { ...room, ...bearer, ...transport, data: true },
+  "webrtc.connect": {
+    ...room,
+    ...bearer,
+    ...transport,
+    dtlsParameters: { role: "client", fingerprints: [{ algorithm: "sha-256", value: "00:FF" }] }
+  },
+  "webrtc.restartIce": { ...room, ...bearer, ...transport },
+  "webrtc.close": { ...room, ...bearer, ...transport },
+  "webrtc.produce": {
+    ...room,
+    ...bearer,
+    ...transport,
+    producerId: "p",
+    kind: "audio",
+    rtpParameters: {
+      mid: "0",
+      msid: "- m",
+      codecs: [
+        {
+          mimeType: "audio/opus",
+          payloadType: 111,
+          clockRate: 48_000,
+          channels: 2,
+          parameters: { useinbandfec: 1 },
+          rtcpFeedback: [{ type: "nack", parameter: "pli" }]
+        }
+      ],
+      headerExtensions: [
+        { uri: "urn:ietf:params:rtp-hdrext:sdes:mid", id: 4, encrypt: false, parameters: { a: 1 } }
+      ],
+      encodings: [
+        {
+          ssrc: 2222,
+          rid: "r0",
+          codecPayloadType: 111,
+          rtx: { ssrc: 2223 },
+          dtx: false,
+          scalabilityMode: "L1T1",
+          maxBitrate: 32_000
+        }
+      ],
+      rtcp: { cname: "c", reducedSize: true, mux: true }
+    },
+    source: "microphone",
+    muted: false
+  },
+  "webrtc.produceData": {
+    ...room,
+    ...bearer,
+    ...transport,
+    producerId: "d",
+    sctpStreamParameters: { streamId: 0, ordered: false, maxRetransmits: 1, maxPacketLifeTime: 1 },
+    label: "chat",
+    protocol: "",
+    source: "chat"
+  },
+  "webrtc.mute": { ...room, ...bearer, producerId: "p", muted: true },
+  "webrtc.closeProducer": { ...room, ...bearer, producerId: "p" },
   "recording.start": {
     ...room,
     recordingId: "r",

@@ -18,13 +18,14 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { hostname } from "node:os"
 import * as path from "node:path"
 import { serveControl } from "./control/ControlServer.ts"
 import { discoverable } from "./discoverable.ts"
-import type { MediaEngineOptions } from "./engine/MediaEngine.ts"
+import type { MediaEngineOptions, WebRtcListen } from "./engine/MediaEngine.ts"
 import { MediaEngine } from "./engine/MediaEngine.ts"
 import { mediaNode } from "./MediaNode.ts"
 import { Membership } from "./Membership.ts"
@@ -33,6 +34,7 @@ import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, protocolRange } from "./protocol/Node.ts"
 import { checkFfmpeg, IncarnationFolder, RecordingStore, stillUnfinished } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
+import { TokenCheck } from "./token/TokenCheck.ts"
 
 export interface MediaNodeOptions {
   /** The cluster's name; nodes of another name on the same NATS are not seen. An id. */
@@ -55,9 +57,19 @@ export interface MediaNodeOptions {
   /** `host:port` where its metrics are served, if they are: only told in its report. */
   readonly metrics?: string
   /** Default: see `MediaEngineOptions`. */
-  readonly media?: Partial<MediaEngineOptions>
+  readonly media?: Partial<Omit<MediaEngineOptions, "webRtc">>
+  /** The way in for browsers. Default: none; no port is open for it, and who asks is refused with `NoTokenKey`. */
+  readonly webRtc?: WebRtcOptions
   /** For drains that bring none of their own. Default: no deadline anywhere; a drain lasts as long as the longest room. */
   readonly deadlines?: DrainDeadlines
+}
+
+export interface WebRtcOptions extends Partial<WebRtcListen> {
+  /**
+   * By what tokens are checked: a secret of at least 32 bytes, a public key (PEM, or JWK), or a set of them (JWKS), each. What any of
+   * them signed is good: to change a key, add the new one, sign with it, and take the old one away when its last token has expired.
+   */
+  readonly tokenKeys: ReadonlyArray<Redacted.Redacted>
 }
 
 /** What a drain came to, for the host: `code` is what a process of its own should exit with. */
@@ -118,10 +130,11 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     Layer.provideMerge(nats)
   )
   const store = RecordingStore.folder(options.storeDir ?? path.join(dataDir, "results"))
-  const all = Layer.mergeAll(MediaEngine.layer(options.media), RecordingIndex.layer).pipe(
-    Layer.provideMerge(store),
-    Layer.provideMerge(runtime)
-  )
+  const all = Layer.mergeAll(
+    MediaEngine.layer({ ...options.media, ...listening(options) }),
+    TokenCheck.layer(options.webRtc?.tokenKeys ?? []),
+    RecordingIndex.layer
+  ).pipe(Layer.provideMerge(store), Layer.provideMerge(runtime))
 
   // A scope of its own: the node's end releases everything, while the host's scope goes on.
   const outer = yield* Effect.scope
@@ -206,6 +219,13 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
   )
 })
+
+/** Browsers are listened for where somebody can be let in. */
+const listening = ({ media, webRtc }: MediaNodeOptions): Pick<MediaEngineOptions, "webRtc"> => {
+  if (webRtc === undefined || webRtc.tokenKeys.length === 0) return {}
+  const { tokenKeys: _, ...listen } = webRtc
+  return { webRtc: { listen: [{ ip: media?.listenIp ?? "127.0.0.1" }], ...listen } }
+}
 
 const exitCode = (outcome: DrainOutcome, unfinished: number): number => {
   if (outcome._tag === "Unsealed" || unfinished > 0) return 4

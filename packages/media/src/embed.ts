@@ -10,12 +10,13 @@ import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { drainOnSignals, type SignalOptions } from "./drainOnSignals.ts"
-import type { DrainCall, MediaNodeOptions, NodeEnd } from "./MediaNodeProcess.ts"
+import type { DrainCall, MediaNodeOptions, NodeEnd, WebRtcOptions } from "./MediaNodeProcess.ts"
 import { startMediaNode } from "./MediaNodeProcess.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 
-export interface StartNodeOptions extends Omit<MediaNodeOptions, "nats"> {
+export interface StartNodeOptions extends Omit<MediaNodeOptions, "nats" | "webRtc"> {
   readonly nats: Omit<NatsOptions, "name" | "password"> & { readonly password?: string }
+  readonly webRtc?: Omit<WebRtcOptions, "tokenKeys"> & { readonly tokenKeys: ReadonlyArray<string> }
   /** Told what the node has to say, one line a call. Default: nobody is. */
   readonly log?: (level: string, line: string) => void
 }
@@ -35,7 +36,12 @@ export interface EmbeddedNode {
 }
 
 /** Resolves when the node serves. */
-export const startNode = async ({ log, nats, ...options }: StartNodeOptions): Promise<EmbeddedNode> => {
+export const startNode = async ({
+  log,
+  nats,
+  webRtc,
+  ...options
+}: StartNodeOptions): Promise<EmbeddedNode> => {
   const scope = Scope.makeUnsafe()
   const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
   const logger = Logger.make(({ cause, logLevel, message }) => {
@@ -49,6 +55,9 @@ export const startNode = async ({ log, nats, ...options }: StartNodeOptions): Pr
     const node = await run(
       startMediaNode({
         ...options,
+        ...(webRtc === undefined
+          ? {}
+          : { webRtc: { ...webRtc, tokenKeys: webRtc.tokenKeys.map((key) => Redacted.make(key)) } }),
         nats: { ...connection, ...(password === undefined ? {} : { password: Redacted.make(password) }) }
       }).pipe(Scope.provide(scope))
     )

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type {
   EngineTimeout,
+  ForeignPeer,
   MediaConflict,
   MediaRejected,
   PlainOnNetworkRefused,
@@ -9,21 +10,24 @@ import type {
   RoomMediaClosed,
   UnknownConsumer,
   UnknownProducer,
+  UnknownTransport,
+  WebRtcOff,
   WorkerDied,
   WorkerUnavailable
 } from "./MediaError.ts"
-import { Conflict, MediaRefused, MediaUnavailable, NotFound } from "./protocol/Common.ts"
+import { Conflict, MediaRefused, MediaUnavailable, NotFound, TokenRefused } from "./protocol/Common.ts"
 
-type Refused = MediaRejected | PlainOnNetworkRefused
+type Refused = MediaRejected | PlainOnNetworkRefused | WebRtcOff
 type Unavailable = EngineTimeout | PortsExhausted | RoomMediaClosed | WorkerDied | WorkerUnavailable
-type Unknown = UnknownConsumer | UnknownProducer
-type EngineError = Refused | Unavailable | Unknown | MediaConflict
+type Unknown = UnknownConsumer | UnknownProducer | UnknownTransport
+type EngineError = Refused | Unavailable | Unknown | MediaConflict | ForeignPeer
 
 type Said<E extends EngineError> =
   | (E extends Refused ? MediaRefused : never)
   | (E extends Unavailable ? MediaUnavailable : never)
   | (E extends Unknown ? NotFound : never)
   | (E extends MediaConflict ? Conflict : never)
+  | (E extends ForeignPeer ? TokenRefused : never)
 
 const say = (error: EngineError) => {
   switch (error._tag) {
@@ -33,7 +37,13 @@ const say = (error: EngineError) => {
       return new NotFound({ entity: "producer", id: error.producerId })
     case "UnknownConsumer":
       return new NotFound({ entity: "consumer", id: error.consumerId })
+    case "UnknownTransport":
+      return new NotFound({ entity: "transport", id: error.transportId })
+    // A peer is whom its token names.
+    case "ForeignPeer":
+      return new TokenRefused({ reason: "peer" })
     case "MediaRejected":
+    case "WebRtcOff":
     case "PlainOnNetworkRefused":
       return new MediaRefused({ code: error._tag, reason: error.message })
     case "EngineTimeout":

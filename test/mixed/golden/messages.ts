@@ -2,7 +2,7 @@
  * A sample of every message: what is asked, what is answered, and every error, in the plain form that MessagePack has of it. Where a later
  * version says more, its sample is another, `after` the release that did not.
  */
-import { after, type Plain, type Sample } from "./Golden.ts"
+import { after, isLater, type Plain, type Sample } from "./Golden.ts"
 
 export interface MessageSamples {
   /** Absent for a message without a payload. */
@@ -159,7 +159,6 @@ const addProducerFully = { ...addProducer, rtcpMux: false, srtp }
 const h264 = { "packetization-mode": 1, "profile-level-id": "42e01f" }
 const addLabelledProducer = {
   ...addProducer,
-  codec: "h264",
   parameters: h264,
   peerId: "ada",
   source: "screen"
@@ -178,7 +177,7 @@ const consumer = {
   sourceIp: "127.0.0.1",
   sourcePort: 40_001
 }
-const consumerOfH264 = { ...consumer, kind: "video", codec: "h264", mimeType: "video/H264", parameters: h264 }
+const consumerOfVideo = { ...consumer, mimeType: "video/VP9", parameters: { "profile-id": 0 } }
 const roomInfo = {
   roomId: "r1",
   nodeId: "n1",
@@ -205,8 +204,158 @@ const labelledProducer = {
 const roomOfPeers = { ...roomInfo, producers: [labelledProducer] }
 const reason = { reason: "over" }
 
+const token = { token: "eyJhbGciOiJIUzI1NiJ9.eyJyb29tIjoicjEifQ.c2ln" }
+const bearing = (...requests: ReadonlyArray<{ readonly [key: string]: Plain }>) =>
+  requests.map((request) => after("0.1.0", { ...token, ...request }))
+const transportId = { transportId: "t1" }
+const dtlsParameters = { fingerprints: [{ algorithm: "sha-256", value: "00:FF" }] }
+const feedback = [{ type: "nack" }, { type: "nack", parameter: "pli" }]
+const simulcast = {
+  mid: "0",
+  msid: "s t",
+  codecs: [
+    { mimeType: "video/VP8", payloadType: 96, clockRate: 90_000, rtcpFeedback: feedback },
+    { mimeType: "video/rtx", payloadType: 97, clockRate: 90_000, parameters: { apt: 96 } }
+  ],
+  headerExtensions: [{ uri: "urn:ietf:params:rtp-hdrext:sdes:mid", id: 4, encrypt: false, parameters: {} }],
+  encodings: [
+    { rid: "r0", scalabilityMode: "L1T3", dtx: false, maxBitrate: 100_000 },
+    { ssrc: 4_294_967_295, rtx: { ssrc: 1112 }, codecPayloadType: 96 }
+  ],
+  rtcp: { cname: "c", reducedSize: true, mux: true }
+}
+const microphone = {
+  codecs: [{ mimeType: "audio/opus", payloadType: 111, clockRate: 48_000, channels: 2 }]
+}
+const stream = { streamId: 0, ordered: false, maxPacketLifeTime: 100 }
+const iceParameters = { usernameFragment: "u", password: "p", iceLite: true }
+const candidate = {
+  foundation: "udpcandidate",
+  priority: 1_076_302_079,
+  ip: "127.0.0.1",
+  address: "127.0.0.1",
+  protocol: "udp",
+  port: 40_000,
+  type: "host"
+}
+const openedTransport = {
+  ...transportId,
+  iceParameters,
+  iceCandidates: [candidate, { ...candidate, protocol: "tcp", tcpType: "passive" }],
+  dtlsParameters: { role: "auto", ...dtlsParameters }
+}
+const sctpParameters = {
+  port: 5000,
+  OS: 65_535,
+  MIS: 65_535,
+  maxMessageSize: 262_144,
+  maxSendMessageSize: 262_144,
+  maxReceiveMessageSize: 262_144,
+  sendBufferSize: 2_000_000,
+  perStreamSendQueueLimit: 2_000_000,
+  maxReceiverWindowBufferSize: 5_242_880,
+  isDataChannel: true
+}
+const rtpCapabilities = {
+  codecs: [
+    {
+      kind: "video",
+      mimeType: "video/H264",
+      clockRate: 90_000,
+      preferredPayloadType: 107,
+      parameters: h264,
+      rtcpFeedback: feedback
+    },
+    { kind: "audio", mimeType: "audio/opus", clockRate: 48_000, channels: 2 }
+  ],
+  headerExtensions: [
+    {
+      kind: "video",
+      uri: "urn:ietf:params:rtp-hdrext:sdes:mid",
+      preferredId: 1,
+      preferredEncrypt: false,
+      direction: "recvonly"
+    }
+  ]
+}
+const roomOfBrowsers = {
+  ...roomInfo,
+  producers: [{ ...labelledProducer, muted: true }],
+  dataProducers: [
+    { producerId: "d1", label: "chat", protocol: "", peerId: "ada", messagesReceived: 2, bytesReceived: 10 }
+  ],
+  transports: [{ ...transportId, peerId: "ada", ice: "completed", dtls: "connected" }]
+}
+
+/** Of browsers, as a room is asked; a control command has the room's id too. */
+const webRtc = {
+  open: {
+    request: bearing(transportId, { ...transportId, data: false }),
+    success: [after("0.1.0", openedTransport), after("0.1.0", { ...openedTransport, sctpParameters })]
+  },
+  connect: {
+    request: bearing(
+      { ...transportId, dtlsParameters },
+      { ...transportId, dtlsParameters: { role: "client", ...dtlsParameters } }
+    )
+  },
+  restartIce: { request: bearing(transportId), success: [after("0.1.0", { iceParameters })] },
+  close: { request: bearing(transportId) },
+  produce: {
+    request: bearing(
+      { ...transportId, producerId: "p1", kind: "audio", rtpParameters: microphone },
+      {
+        ...transportId,
+        producerId: "p1",
+        kind: "video",
+        rtpParameters: simulcast,
+        source: "camera",
+        muted: true
+      }
+    ),
+    success: [after("0.1.0", { producerId: "p1" })]
+  },
+  produceData: {
+    request: bearing(
+      { ...transportId, producerId: "d1", sctpStreamParameters: { streamId: 0 } },
+      {
+        ...transportId,
+        producerId: "d1",
+        sctpStreamParameters: stream,
+        label: "chat",
+        protocol: "p",
+        source: "chat"
+      },
+      {
+        ...transportId,
+        producerId: "d1",
+        sctpStreamParameters: { streamId: 65_535, ordered: false, maxRetransmits: 3 }
+      }
+    ),
+    success: [after("0.1.0", { producerId: "d1" })]
+  },
+  mute: { request: bearing({ producerId: "p1", muted: true }) },
+  closeProducer: { request: bearing({ producerId: "p1" }) }
+} satisfies ProtocolSamples
+const capabilities = [after("0.1.0", { rtpCapabilities })]
+const withRoom = ({ request, ...samples }: MessageSamples): MessageSamples => ({
+  ...samples,
+  request: (request ?? []).map((sample) =>
+    isLater(sample) ? after(sample.after, { roomId: "r1", ...(sample.value as object) }) : sample
+  )
+})
+
 export const room: ProtocolSamples = {
-  Get: { success: [roomInfo, after("0.1.0", roomOfPeers)] },
+  Get: { success: [roomInfo, after("0.1.0", roomOfPeers), after("0.1.0", roomOfBrowsers)] },
+  Capabilities: { success: capabilities },
+  OpenTransport: webRtc.open,
+  ConnectTransport: webRtc.connect,
+  RestartIce: webRtc.restartIce,
+  CloseTransport: webRtc.close,
+  Produce: webRtc.produce,
+  ProduceData: webRtc.produceData,
+  Mute: webRtc.mute,
+  EndProducer: webRtc.closeProducer,
   AddProducer: {
     request: [addProducer, addProducerFully, after("0.1.0", addLabelledProducer)],
     success: [producer, { ...producer, rtcpPort: 40_001, srtp }]
@@ -214,7 +363,7 @@ export const room: ProtocolSamples = {
   CloseProducer: { request: [{ producerId: "p1" }] },
   AddConsumer: {
     request: [addConsumer, addConsumerFully],
-    success: [consumer, { ...consumer, sourceRtcpPort: 40_002, srtp }, after("0.1.0", consumerOfH264)]
+    success: [consumer, { ...consumer, sourceRtcpPort: 40_002, srtp }, after("0.1.0", consumerOfVideo)]
   },
   CloseConsumer: { request: [{ consumerId: "c1" }] },
   Close: { request: [reason] }
@@ -270,6 +419,15 @@ export const control: ProtocolSamples = {
     request: [inRoom, { ...inRoom, options: { metadata: "Ada's" }, admission: "prefer" }],
     success: [openedRoom]
   },
+  "room.capabilities": { request: [after("0.1.0", inRoom)], success: capabilities },
+  "webrtc.open": withRoom(webRtc.open),
+  "webrtc.connect": withRoom(webRtc.connect),
+  "webrtc.restartIce": withRoom(webRtc.restartIce),
+  "webrtc.close": withRoom(webRtc.close),
+  "webrtc.produce": withRoom(webRtc.produce),
+  "webrtc.produceData": withRoom(webRtc.produceData),
+  "webrtc.mute": withRoom(webRtc.mute),
+  "webrtc.closeProducer": withRoom(webRtc.closeProducer),
   "room.get": { request: [inRoom], success: [roomInfo] },
   "room.list": {
     request: pages,
@@ -351,5 +509,10 @@ export const errors: Readonly<Record<string, ReadonlyArray<{ readonly [field: st
   MediaUnavailable: [{ code: "WorkerDied", reason: "the worker has died" }],
   StorageUnavailable: [{ reason: "ENOSPC" }],
   NoNodeAdmits: [{ nodes: [{ nodeId: "n1", life: "Draining", admission: "closed" }] }],
-  AnswerTooLarge: [{ bytes: 1_100_000, maxBytes: 1_048_576 }]
+  AnswerTooLarge: [{ bytes: 1_100_000, maxBytes: 1_048_576 }],
+  TokenRefused: [{ reason: "expired" }],
+  NoTokenKey: [{}]
 }
+
+/** Errors that older messages have learned. */
+export const newErrors: ReadonlySet<string> = new Set(["TokenRefused", "NoTokenKey"])

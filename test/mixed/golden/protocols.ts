@@ -8,6 +8,7 @@ import {
   deployer,
   errors,
   type MessageSamples,
+  newErrors,
   node,
   type ProtocolSamples,
   recording,
@@ -102,7 +103,11 @@ export const errorRows = (build: Build): ReadonlyArray<Row> =>
         rowsOf(
           (errors[error] ?? []).map((fields) => ({ _tag: error, ...fields })),
           (plain) => ({ fixture: "errors", name: error, ...through(protocol, message, "Error", plain) })
-        ).map((row) => ({ ...row, ...newSince(samples) }))
+        ).map((row) => ({
+          ...row,
+          ...newSince(samples),
+          ...(newErrors.has(error) ? { after: "0.1.0", isNewKind: true } : {})
+        }))
       )
     )
   )

@@ -16,6 +16,7 @@ import { startMediaNode } from "../MediaNodeProcess.ts"
 import { layerObserved } from "../observability/observe.ts"
 import { processMetrics } from "../observability/processMetrics.ts"
 import { natsFromEnvironment } from "../natsFromEnvironment.ts"
+import { portRange, webRtcFromEnvironment } from "../webRtcFromEnvironment.ts"
 
 const help = `ebb-node: one media node of an Ebb cluster
 
@@ -45,6 +46,12 @@ Each option may be given by its environment variable instead.
   --listen-ip IP          for RTP (default: 127.0.0.1)            EBB_LISTEN_IP
   --allow-plain           RTP without SRTP beyond loopback        EBB_ALLOW_PLAIN=1
   --ports MIN-MAX         UDP ports (default: 40000-49999)        EBB_PORTS
+  --token-keys FILE[,...] by what the tokens of browsers are      EBB_TOKEN_KEYS
+                          checked: JWK, JWKS, PEM or secrets;
+                          or a secret, or several: only by        EBB_TOKEN_SECRET
+  --webrtc-ip IP[,...]    for browsers (default: --listen-ip)     EBB_WEBRTC_IP
+  --webrtc-announced ADDRESS[,...] given out instead, one by one  EBB_WEBRTC_ANNOUNCED
+  --webrtc-ports MIN-MAX  one each worker (default: --ports)      EBB_WEBRTC_PORTS
   --workers N             mediasoup workers (default: one a core) EBB_WORKERS
   --drain-deadline S      then evacuate (default: none)           EBB_DRAIN_DEADLINE
   --evacuation-grace S    then cut (default: none)                EBB_EVACUATION_GRACE
@@ -90,6 +97,10 @@ const parse = () => {
         "listen-ip": text,
         "allow-plain": { type: "boolean" },
         ports: text,
+        "token-keys": text,
+        "webrtc-ip": text,
+        "webrtc-announced": text,
+        "webrtc-ports": text,
         workers: text,
         "drain-deadline": text,
         "evacuation-grace": text,
@@ -111,7 +122,11 @@ if (flags.help) {
 }
 
 /** What the command line says, by the variable that it stands for. A secret has no flag. */
-const natsFlags: Readonly<Record<string, string | undefined>> = {
+const flagOf: Readonly<Record<string, string | undefined>> = {
+  EBB_TOKEN_KEYS: flags["token-keys"],
+  EBB_WEBRTC_IP: flags["webrtc-ip"],
+  EBB_WEBRTC_ANNOUNCED: flags["webrtc-announced"],
+  EBB_WEBRTC_PORTS: flags["webrtc-ports"],
   EBB_NATS: flags.nats,
   EBB_NATS_INBOX: flags["nats-inbox"],
   EBB_NATS_REPLICAS: flags["nats-replicas"],
@@ -123,6 +138,7 @@ const natsFlags: Readonly<Record<string, string | undefined>> = {
   EBB_NATS_KEY: flags["nats-key"]
 }
 
+const valueOf = (variable: string) => flagOf[variable] ?? (process.env[variable] || undefined)
 const given = (flag: string | undefined, variable: string) => flag ?? (process.env[variable] || undefined)
 
 const number = (name: string, value: string | undefined, least: number): number | undefined => {
@@ -150,15 +166,16 @@ const options = (): MediaNodeOptions => {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(cluster))
     usage(`--cluster is 1 to 64 letters, digits, _ or -, not '${cluster}'`)
   number("--nats-replicas", given(flags["nats-replicas"], "EBB_NATS_REPLICAS"), 1)
-  const ports = given(flags.ports, "EBB_PORTS")
-  const range = ports === undefined ? undefined : /^(\d{1,5})-(\d{1,5})$/.exec(ports)
-  if (range === null) usage(`--ports is MIN-MAX, not '${ports}'`)
   const keepHours = number("--keep-journals", given(flags["keep-journals"], "EBB_KEEP_JOURNALS"), 0)
   const workers = number("--workers", given(flags.workers, "EBB_WORKERS"), 1)
+  const ports = given(flags.ports, "EBB_PORTS")
+  const range = ports === undefined ? undefined : portRange(ports)
+  if (ports !== undefined && range === undefined) usage(`--ports is MIN-MAX, not '${ports}'`)
+  const listenIp = given(flags["listen-ip"], "EBB_LISTEN_IP")
   return {
     nodeId,
     cluster,
-    nats: natsFromEnvironment((variable) => natsFlags[variable] ?? (process.env[variable] || undefined)),
+    nats: natsFromEnvironment(valueOf),
     dataDir: given(flags["data-dir"], "EBB_DATA_DIR") ?? "ebb-data",
     ...present({
       storeDir: given(flags["store-dir"], "EBB_STORE_DIR"),
@@ -167,11 +184,12 @@ const options = (): MediaNodeOptions => {
     }),
     media: present({
       workers,
-      listenIp: given(flags["listen-ip"], "EBB_LISTEN_IP"),
+      listenIp,
       allowPlainOnNetwork:
         flags["allow-plain"] ?? (process.env["EBB_ALLOW_PLAIN"] === "1" ? true : undefined),
-      portRange: range ? { min: Number(range[1]), max: Number(range[2]) } : undefined
+      portRange: range
     }),
+    ...present({ webRtc: webRtcFromEnvironment(valueOf, listenIp ?? "127.0.0.1", usage) }),
     deadlines: present({
       drainMs: seconds("--drain-deadline", given(flags["drain-deadline"], "EBB_DRAIN_DEADLINE")),
       evacuationMs: seconds("--evacuation-grace", given(flags["evacuation-grace"], "EBB_EVACUATION_GRACE")),

@@ -1,11 +1,12 @@
 /** What each control command does: look up who owns it, ask him. Keeps no state; any node can answer any command. */
-import type { Failure, Id, Payload, Success, Tag } from "@ebb/actors"
+import type { ActorRef, Failure, Id, Payload, Success, Tag } from "@ebb/actors"
 import { ActorSystem, Directory, Leases } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import { Conflict, NotFound } from "../protocol/Common.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
 import { nodeKind, NodeProtocol } from "../protocol/Node.ts"
 import { areSameOptions, recordingKind } from "../protocol/Recording.ts"
+import type { RoomMessage } from "../protocol/Room.ts"
 import { roomKind, RoomProtocol } from "../protocol/Room.ts"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import { goneIsNotFound, locate, placeRoom } from "./Placement.ts"
@@ -53,6 +54,9 @@ const causeOf = (input: { readonly by?: string; readonly reason?: string }) => (
 const asRoom = <A, E, R>(roomId: Id, effect: Effect.Effect<A, E, R>) =>
   goneIsNotFound(roomKind, roomId, effect)
 
+const atRoom = <A, E, R>(roomId: Id, ask: (room: ActorRef<RoomMessage>) => Effect.Effect<A, E, R>) =>
+  asRoom(roomId, Effect.flatMap(roomRef(roomId), ask))
+
 export const controlHandlers: ControlHandlers = {
   "room.create": ({ admission = "strict", options = {}, roomId }) =>
     placeRoom({ roomId, options, admission }),
@@ -98,6 +102,15 @@ export const controlHandlers: ControlHandlers = {
       roomId,
       Effect.flatMap(roomRef(roomId), (ref) => ref.ask("CloseConsumer", { consumerId }))
     ),
+  "room.capabilities": ({ roomId }) => atRoom(roomId, (room) => room.ask("Capabilities", undefined)),
+  "webrtc.open": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("OpenTransport", o)),
+  "webrtc.connect": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("ConnectTransport", o)),
+  "webrtc.restartIce": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("RestartIce", o)),
+  "webrtc.close": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("CloseTransport", o)),
+  "webrtc.produce": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("Produce", o)),
+  "webrtc.produceData": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("ProduceData", o)),
+  "webrtc.mute": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("Mute", o)),
+  "webrtc.closeProducer": ({ roomId, ...o }) => atRoom(roomId, (room) => room.ask("EndProducer", o)),
   "recording.start": Effect.fnUntraced(function* ({ options = {}, recordingId, roomId }) {
     const known = yield* Effect.catchTag(recordingInfo(recordingId), "NotFound", () =>
       Effect.succeed(undefined)

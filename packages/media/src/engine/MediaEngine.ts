@@ -4,6 +4,7 @@
  * It leaves admission to its callers: it opens a room whenever a worker is there.
  */
 import { availableParallelism } from "node:os"
+import type { WebRtcServer } from "mediasoup/types"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -15,6 +16,7 @@ import { observableCounter, observableGauge } from "@ebb/actors"
 import { WorkerUnavailable } from "../MediaError.ts"
 import { mediaInstruments } from "../MediaMetrics.ts"
 import { openRoomMedia } from "./internal/openRoomMedia.ts"
+import { openWebRtcServer } from "./internal/webRtcServer.ts"
 import { tapWorkerLog } from "./internal/workerLog.ts"
 import { startMediasoupWorker, type MediasoupWorker } from "./mediasoupWorker.ts"
 import type { RoomMedia } from "./RoomMedia.ts"
@@ -28,6 +30,8 @@ export interface MediaEngineOptions {
   readonly announcedIp?: string
   /** UDP ports, both ends included; the first free one is taken, whoever holds the others. Default 40000 to 49999. */
   readonly portRange: { readonly min: number; readonly max: number }
+  /** Where browsers come in, each worker by ports of its own. Default: nowhere; a room's `webRtc.open` is refused. */
+  readonly webRtc?: WebRtcListen
   /** RTP without SRTP on an address that is not loopback. Default false: refused, typed. */
   readonly allowPlainOnNetwork: boolean
   /** The worker program. Default: the environment's EBB_WORKER_BIN, or else mediasoup's own. */
@@ -42,6 +46,15 @@ export interface MediaEngineOptions {
   readonly restart: { readonly min: Duration.Input; readonly max: Duration.Input }
   /** mediasoup's warnings and errors to the Effect logger. mediasoup has one log hook per process: a host that uses it itself says false. */
   readonly log: boolean
+}
+
+export interface WebRtcListen {
+  /** Addresses of this host, or 0.0.0.0 with the address that is given out for it, as behind a NAT. */
+  readonly listen: ReadonlyArray<{ readonly ip: string; readonly announced?: string }>
+  /** Both ends included. Default: that of RTP. One port for each address, protocol and worker. */
+  readonly portRange?: { readonly min: number; readonly max: number }
+  /** Also by TCP, for clients whose network lets no UDP out. Default true. */
+  readonly tcp?: boolean
 }
 
 export interface WorkerReport {
@@ -65,9 +78,14 @@ const defaults: MediaEngineOptions = {
 /** A worker that lived longer than this did not die of its start: the pause begins anew. */
 const healthyAfter = Duration.minutes(1)
 
-/** A place for a worker: the one in it now, and the rooms put here. A `WebRtcServer` and its port would live here too. */
+/** A worker with its way in for browsers, if there is one: `WebRtcServer` and worker live and die together. */
+export interface EngineWorker extends MediasoupWorker {
+  readonly webRtcServer: WebRtcServer | undefined
+}
+
+/** A place for a worker: the one in it now, and the rooms put here. */
 interface Slot {
-  worker: MediasoupWorker | undefined
+  worker: EngineWorker | undefined
   rooms: number
 }
 
@@ -95,7 +113,7 @@ export class MediaEngine extends Context.Service<
       slots,
       Effect.fnUntraced(function* (slot) {
         const workerScope = yield* Scope.fork(scope)
-        slot.worker = yield* startMediasoupWorker(settings).pipe(Scope.provide(workerScope))
+        slot.worker = yield* startWorker(settings).pipe(Scope.provide(workerScope))
         yield* Effect.forkScoped(keepAlive(slot, slot.worker, workerScope, settings, () => deaths++))
       }),
       { concurrency: "unbounded", discard: true }
@@ -139,8 +157,14 @@ export class MediaEngine extends Context.Service<
 }
 
 interface LiveSlot extends Slot {
-  worker: MediasoupWorker
+  worker: EngineWorker
 }
+
+const startWorker = Effect.fnUntraced(function* (settings: MediaEngineOptions) {
+  const worker = yield* startMediasoupWorker(settings)
+  const webRtcServer = yield* openWebRtcServer(worker.worker, settings)
+  return { ...worker, webRtcServer } satisfies EngineWorker
+})
 
 const isLive = (slot: Slot): slot is LiveSlot =>
   slot.worker !== undefined && slot.worker.diedWith() === undefined
@@ -156,15 +180,15 @@ const leastLoaded = (slots: ReadonlyArray<Slot>): LiveSlot | undefined =>
 /** Puts a new worker in the place of each that dies. Never ends by itself. */
 const keepAlive = Effect.fnUntraced(function* (
   slot: Slot,
-  first: MediasoupWorker,
+  first: EngineWorker,
   firstScope: Scope.Closeable,
-  { restart, ...settings }: MediaEngineOptions,
+  settings: MediaEngineOptions,
   onDeath: () => void
 ) {
   const parent = yield* Effect.scope
-  const shortest = Duration.fromInputUnsafe(restart.min)
-  const longest = Duration.fromInputUnsafe(restart.max)
-  let worker: MediasoupWorker | undefined = first
+  const shortest = Duration.fromInputUnsafe(settings.restart.min)
+  const longest = Duration.fromInputUnsafe(settings.restart.max)
+  let worker: EngineWorker | undefined = first
   let scope = firstScope
   let pause = shortest
   while (true) {
@@ -182,7 +206,7 @@ const keepAlive = Effect.fnUntraced(function* (
     pause = Duration.min(Duration.times(pause, 2), longest)
 
     scope = yield* Scope.fork(parent)
-    worker = yield* startMediasoupWorker(settings).pipe(
+    worker = yield* startWorker(settings).pipe(
       Scope.provide(scope),
       Effect.catch((error) =>
         Effect.logError("a mediasoup worker cannot be replaced", error).pipe(Effect.as(undefined))

@@ -18,6 +18,8 @@ import type {
   UnknownProducer,
   WorkerDied
 } from "../MediaError.ts"
+import type { RtpCapabilities } from "../protocol/WebRtc.ts"
+import type { WebRtc } from "./WebRtc.ts"
 
 export type Kind = "audio" | "video"
 
@@ -153,6 +155,13 @@ export interface ProducerReport extends ProducerInfo {
    * before it, so no finer than the caller's own interval.
    */
   readonly silentMs: number
+  /** By its client: nothing of it is passed on or captured until it says otherwise. */
+  readonly muted: boolean
+}
+
+export interface DataProducerReport extends DataProducerInfo {
+  readonly messagesReceived: number
+  readonly bytesReceived: number
 }
 
 export interface CaptureInfo extends ProducerInfo {
@@ -216,8 +225,9 @@ export interface RoomMedia {
   readonly roomId: string
   /** The worker process under the room. */
   readonly workerPid: number
-  /** What a WebRTC client needs to know of the router: mediasoup's RTP capabilities, as plain data. */
-  readonly rtpCapabilities: unknown
+  /** What a WebRTC client needs to know of the router. */
+  readonly rtpCapabilities: RtpCapabilities
+  readonly webRtc: WebRtc
 
   /** Opens a port for one sender. It lives until `closeProducer` or the room's end. */
   readonly addRtpProducer: (
@@ -270,6 +280,7 @@ export interface RoomMedia {
   readonly watchProducers: (watcher: ProducerWatcher) => Effect.Effect<void, never, Scope.Scope>
 
   readonly producers: Effect.Effect<ReadonlyArray<ProducerReport>, RoomMediaError>
+  readonly dataProducers: Effect.Effect<ReadonlyArray<DataProducerReport>, RoomMediaError>
   readonly consumers: Effect.Effect<ReadonlyArray<RtpConsumer>>
 
   /** Completes when the worker under the room has died, and never otherwise. */

@@ -66,6 +66,44 @@ export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()
   }
 }
 
+/**
+ * - `malformed`  it is no JWT, or a claim of it is missing
+ * - `signature`  none of the node's keys signed it
+ * - `expired`, `early`  its time is over, or has not come
+ * - `room`       it is of another room
+ * - `peer`       what it is used for belongs to another peer
+ * - `grant`      it does not let its peer send that
+ */
+export type TokenRefusal = "malformed" | "signature" | "expired" | "early" | "room" | "peer" | "grant"
+
+/** Never retry with this token. */
+export class TokenRefused extends Schema.TaggedError<TokenRefused>()("TokenRefused", {
+  /** Open: a later version may know another. See `TokenRefusal`. */
+  reason: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `the token is refused: ${refusals[this.reason] ?? this.reason}`
+  }
+}
+const refusals: Readonly<Record<string, string>> = {
+  malformed: "it is no JWT with room, sub, can and exp",
+  signature: "no key of this node signed it",
+  expired: "its time is over",
+  early: "its time has not come",
+  room: "it is of another room",
+  peer: "what it is used for belongs to another peer",
+  grant: "it does not let its peer send that"
+} satisfies Record<TokenRefusal, string>
+
+/** Never retry here before it was given one: the room's node has no key to check tokens by. */
+export class NoTokenKey extends Schema.TaggedError<NoTokenKey>()("NoTokenKey", {}) {
+  readonly retry = "never"
+  override get message() {
+    return "the room's node lets nobody in by WebRTC: start it with EBB_TOKEN_SECRET, or EBB_TOKEN_KEYS naming a file of keys"
+  }
+}
+
 /** What claiming a name in the cluster may fail with. */
 export const ClaimError = Schema.Union([Elsewhere, NodeIsolated, RegistryUnavailable])
 

@@ -32,13 +32,26 @@ import {
   MediaUnavailable,
   Millis,
   NotFound,
+  NoTokenKey,
   Reason,
   StorageUnavailable,
+  TokenRefused,
   WallMs
 } from "./Common.ts"
 import { NodeReport, OpenedRoom } from "./Node.ts"
 import { PauseCause, RecordingInfo, RecordingOptions } from "./Recording.ts"
 import { AddConsumer, AddProducer, Consumer, Producer, RoomInfo, RoomOptions } from "./Room.ts"
+import {
+  bearer,
+  ConnectTransport,
+  IceParameters,
+  OpenTransport,
+  Produce,
+  Produced,
+  ProduceData,
+  RtpCapabilities,
+  WebRtcTransport
+} from "./WebRtc.ts"
 
 /** Safe to retry: no live node takes a new room now. `nodes` says how each stands. */
 export class NoNodeAdmits extends Schema.TaggedError<NoNodeAdmits>()("NoNodeAdmits", {
@@ -85,6 +98,8 @@ export const ControlError = Schema.Union([
   MediaRefused,
   UndrainRefused,
   AnswerTooLarge,
+  TokenRefused,
+  NoTokenKey,
   // Outcome unknown: creates may be sent again, because they are idempotent by their id.
   AskTimeout,
   ActorCrashed,
@@ -155,6 +170,38 @@ export const ControlProtocol = protocol(
   message("producer.close", { payload: { ...room, producerId: Id }, error }),
   message("consumer.add", { payload: { ...room, ...AddConsumer.fields }, success: Consumer, error }),
   message("consumer.close", { payload: { ...room, consumerId: Id }, error }),
+  message("room.capabilities", {
+    payload: room,
+    success: Schema.Struct({ rtpCapabilities: RtpCapabilities }),
+    error
+  }),
+  message("webrtc.open", {
+    payload: { ...room, ...bearer, ...OpenTransport.fields },
+    success: WebRtcTransport,
+    error
+  }),
+  message("webrtc.connect", { payload: { ...room, ...bearer, ...ConnectTransport.fields }, error }),
+  message("webrtc.restartIce", {
+    payload: { ...room, ...bearer, transportId: Id },
+    success: Schema.Struct({ iceParameters: IceParameters }),
+    error
+  }),
+  message("webrtc.close", { payload: { ...room, ...bearer, transportId: Id }, error }),
+  message("webrtc.produce", {
+    payload: { ...room, ...bearer, ...Produce.fields },
+    success: Produced,
+    error
+  }),
+  message("webrtc.produceData", {
+    payload: { ...room, ...bearer, ...ProduceData.fields },
+    success: Produced,
+    error
+  }),
+  message("webrtc.mute", {
+    payload: { ...room, ...bearer, producerId: Id, muted: Schema.Boolean },
+    error
+  }),
+  message("webrtc.closeProducer", { payload: { ...room, ...bearer, producerId: Id }, error }),
   message("recording.start", {
     payload: { ...recording, ...room, options: Schema.optionalKey(RecordingOptions) },
     success: Schema.Struct({ created: Schema.Boolean, recording: RecordingInfo }),

@@ -47,7 +47,9 @@ export interface ControlClient {
 const closing: ReadonlySet<Tag<ControlMessage>> = new Set([
   "room.close",
   "producer.close",
-  "consumer.close"
+  "consumer.close",
+  "webrtc.close",
+  "webrtc.closeProducer"
 ] as const)
 
 const isWorthRetrying = (error: ControlError): boolean => error.retry !== "never"

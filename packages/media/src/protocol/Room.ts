@@ -2,7 +2,29 @@
 import { Id, message, protocol } from "@ebb/actors"
 import type { Messages } from "@ebb/actors"
 import * as Schema from "effect/Schema"
-import { Conflict, MediaRefused, MediaUnavailable, Millis, NotFound, Reason } from "./Common.ts"
+import {
+  Conflict,
+  MediaRefused,
+  MediaUnavailable,
+  Millis,
+  NotFound,
+  NoTokenKey,
+  Reason,
+  TokenRefused
+} from "./Common.ts"
+import { FormatParameters, MediaKind, Source } from "./Media.ts"
+import {
+  bearer,
+  ConnectTransport,
+  IceParameters,
+  OpenTransport,
+  Produce,
+  Produced,
+  ProduceData,
+  RtpCapabilities,
+  TransportInfo,
+  WebRtcTransport
+} from "./WebRtc.ts"
 
 /** What a room is created with. The same id with other options is a `Conflict`. */
 export const RoomOptions = Schema.Struct({
@@ -16,20 +38,8 @@ const Ip = Schema.String.check(
   Schema.isPattern(/^[0-9a-fA-F.:]{2,45}$/, { message: "an IPv4 or IPv6 address, not a host name" })
 )
 
-export const MediaKind = Schema.Literals(["audio", "video"])
 /** Opus is 48000 Hz with two channels, video 90000 Hz: the clocks that their RTP formats allow. */
 export const MediaCodec = Schema.Literals(["opus", "vp8", "vp9", "h264", "av1"])
-
-const shortText = Schema.String.check(Schema.isMaxLength(64))
-
-/** A codec's fmtp, by name: `profile-level-id` and `packetization-mode` of H.264, `profile-id` of VP9, ... */
-export const FormatParameters = Schema.Record(
-  shortText,
-  Schema.Union([Schema.Finite, Schema.String.check(Schema.isMaxLength(256))])
-)
-
-/** A free label of what is sent: camera, screen, microphone, ... */
-const Source = shortText
 
 /** The key of one direction: `keyBase64` is master key and salt. */
 export const Srtp = Schema.Struct({
@@ -125,7 +135,20 @@ export const ProducerInfo = Schema.Struct({
   layers: Schema.optionalKey(Schema.Array(LayerAnswer)),
   /** Where it is known whose it is. */
   peerId: Schema.optionalKey(Schema.String),
-  source: Schema.optionalKey(Schema.String)
+  source: Schema.optionalKey(Schema.String),
+  /** By its client: nothing of it is passed on or recorded until it says otherwise. */
+  muted: Schema.optionalKey(Schema.Boolean)
+})
+
+/** A sender of messages over a data channel. */
+export const DataProducerInfo = Schema.Struct({
+  producerId: Id,
+  label: Schema.String,
+  protocol: Schema.String,
+  peerId: Schema.optionalKey(Schema.String),
+  source: Schema.optionalKey(Schema.String),
+  messagesReceived: Schema.Number,
+  bytesReceived: Schema.Number
 })
 
 export const RoomInfo = Schema.Struct({
@@ -134,11 +157,17 @@ export const RoomInfo = Schema.Struct({
   options: RoomOptions,
   ageMs: Millis,
   producers: Schema.Array(ProducerInfo),
-  consumers: Schema.Array(Schema.Struct({ consumerId: Id, producerId: Id }))
+  consumers: Schema.Array(Schema.Struct({ consumerId: Id, producerId: Id })),
+  /** Absent in what an older version says, as `transports`. */
+  dataProducers: Schema.optionalKey(Schema.Array(DataProducerInfo)),
+  /** Of WebRTC. */
+  transports: Schema.optionalKey(Schema.Array(TransportInfo))
 })
 export type RoomInfo = typeof RoomInfo.Type
 
 const mediaErrors = [MediaRefused, MediaUnavailable] as const
+const bearerErrors = Schema.Union([TokenRefused, NoTokenKey, NotFound, ...mediaErrors])
+const createErrors = Schema.Union([Conflict, ...bearerErrors.members])
 
 export const RoomProtocol = protocol(
   message("Get", { success: RoomInfo, error: Schema.Union(mediaErrors) }),
@@ -160,6 +189,32 @@ export const RoomProtocol = protocol(
     payload: { consumerId: Id },
     error: Schema.Union([NotFound, ...mediaErrors])
   }),
+  /** What a WebRTC client needs to know before it can offer anything. */
+  message("Capabilities", {
+    success: Schema.Struct({ rtpCapabilities: RtpCapabilities }),
+    error: Schema.Union(mediaErrors)
+  }),
+  /** The way in for browsers. Each carries its peer's token, and reaches only what is that peer's. */
+  message("OpenTransport", {
+    payload: { ...bearer, ...OpenTransport.fields },
+    success: WebRtcTransport,
+    error: createErrors
+  }),
+  message("ConnectTransport", { payload: { ...bearer, ...ConnectTransport.fields }, error: createErrors }),
+  message("RestartIce", {
+    payload: { ...bearer, transportId: Id },
+    success: Schema.Struct({ iceParameters: IceParameters }),
+    error: bearerErrors
+  }),
+  message("CloseTransport", { payload: { ...bearer, transportId: Id }, error: bearerErrors }),
+  message("Produce", { payload: { ...bearer, ...Produce.fields }, success: Produced, error: createErrors }),
+  message("ProduceData", {
+    payload: { ...bearer, ...ProduceData.fields },
+    success: Produced,
+    error: createErrors
+  }),
+  message("Mute", { payload: { ...bearer, producerId: Id, muted: Schema.Boolean }, error: bearerErrors }),
+  message("EndProducer", { payload: { ...bearer, producerId: Id }, error: bearerErrors }),
   /** Ends the room. Its recordings go on to be sealed and computed. */
   message("Close", { payload: { reason: Reason } })
 )

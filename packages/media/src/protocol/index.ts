@@ -7,7 +7,9 @@ export {
   MediaRefused,
   MediaUnavailable,
   NotFound,
-  StorageUnavailable
+  NoTokenKey,
+  StorageUnavailable,
+  TokenRefused
 } from "./Common.ts"
 export type { NodeMessage } from "./Node.ts"
 export { Blocker, nodeKind, NodeProtocol, NodeReport, OpenedRoom } from "./Node.ts"
@@ -32,6 +34,16 @@ export {
   RoomOptions,
   RoomProtocol
 } from "./Room.ts"
+export type { Grant } from "./WebRtc.ts"
+export {
+  DtlsParameters,
+  grants,
+  IceParameters,
+  RtpCapabilities,
+  RtpParameters,
+  SctpStreamParameters,
+  WebRtcTransport
+} from "./WebRtc.ts"
 export type { ControlMessage } from "./Control.ts"
 export {
   AnswerTooLarge,

@@ -1,37 +1,39 @@
 /**
- * One capture: a pipe consumer on the room's direct transport, which hands each packet of each layer to the node with its
- * RTP timestamp as it was sent. It ends once, whoever ends it first, and its sink's `closed` comes after its last packet.
+ * Captures on the room's direct transport: of a producer by a pipe consumer, which hands each packet of each layer to the
+ * node with its RTP timestamp as it was sent; of a data producer by a data consumer, message by message.
  */
 import type { DirectTransport, Router } from "mediasoup/types"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { UnknownProducer } from "../../MediaError.ts"
-import type { CaptureEnd, CaptureInfo, CaptureSink } from "../RoomMedia.ts"
-import type { LiveProducer } from "./liveProducer.ts"
-import { request, requestScoped, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
+import type { CaptureInfo, CaptureSink, DataProducerInfo, DataSink } from "../RoomMedia.ts"
+import { holdCapture, type Capture } from "./captured.ts"
+import type { LiveData, LiveProducer } from "./liveProducer.ts"
+import { requestScoped, type Door } from "./mediasoupDoor.ts"
 import { codecParameters } from "./rtpCodecs.ts"
 
-export interface Capture {
-  readonly live: LiveProducer
-  readonly requestKeyFrame: Effect.Effect<void, Rejection>
-  /** Takes the packets that the worker has sent off, then ends. */
-  readonly stop: (end: CaptureEnd) => Effect.Effect<void>
-  readonly ended: Effect.Effect<void>
+/** Where captures of a room are made. */
+export interface CaptureSite {
+  readonly door: Door
+  readonly router: Router
+  readonly direct: DirectTransport
+  readonly captures: Set<Capture>
 }
 
-/** mediasoup emits a packet in a turn of its own after it was read (setImmediate), a response at once: one turn later, all packets before the response are out. */
-const packetsBeforeResponse = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+const consumed = <A extends { close(): void }>(door: Door, producerId: string, consume: () => Promise<A>) =>
+  requestScoped(door, "capture", consume).pipe(
+    // The producer went while we asked.
+    Effect.catchTag(["MediaRejected", "PortsExhausted"], () =>
+      Effect.fail(new UnknownProducer({ roomId: door.roomId, producerId }))
+    )
+  )
 
 export const openCapture = Effect.fnUntraced(function* <E, R>(
-  door: Door,
-  router: Router,
-  direct: DirectTransport,
+  { captures, direct, door, router }: CaptureSite,
   live: LiveProducer,
-  captures: Set<Capture>,
   source: CaptureSink | ((info: CaptureInfo) => Effect.Effect<CaptureSink, E, R>)
 ) {
-  const operation = "capture"
-  const consumer = yield* requestScoped(door, operation, () =>
+  const { producerId } = live.info
+  const consumer = yield* consumed(door, producerId, () =>
     direct.consume({
       producerId: live.producer.id,
       rtpCapabilities: router.rtpCapabilities,
@@ -39,11 +41,6 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
       enableRtx: false,
       paused: true
     })
-  ).pipe(
-    // The producer went while we asked.
-    Effect.catchTag(["MediaRejected", "PortsExhausted"], () =>
-      Effect.fail(new UnknownProducer({ roomId: door.roomId, producerId: live.info.producerId }))
-    )
   )
 
   const ssrcs = (consumer.rtpParameters.encodings ?? []).flatMap(({ ssrc }) =>
@@ -57,58 +54,52 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
   }
   const sink = typeof source === "function" ? yield* source(info) : source
 
-  const ended = Deferred.makeUnsafe<void>()
-  let stopping = false
   const reports = {
     ssrcs,
     take: (report: Parameters<CaptureSink["senderReport"]>[0]) => sink.senderReport(report)
   }
-  const end = (why: CaptureEnd): void => {
-    if (!captures.delete(capture)) return
-    live.removeTaker(reports)
-    sink.closed(why)
-    // Last: those who wait go on within this call.
-    Deferred.doneUnsafe(ended, Effect.void)
-  }
-  const capture: Capture = {
-    live,
-    ended: Deferred.await(ended),
-    requestKeyFrame: Effect.suspend(() =>
-      consumer.closed ? Effect.void : request(door, operation, () => consumer.requestKeyFrame())
-    ),
-    stop: (why) =>
-      Effect.suspend(() => {
-        if (stopping || consumer.closed) return Deferred.await(ended)
-        stopping = true
-        return request(door, operation, () => consumer.pause()).pipe(
-          withDeadline(door, operation),
-          Effect.ignore,
-          Effect.andThen(packetsBeforeResponse),
-          Effect.andThen(Effect.sync(() => end(why)))
-        )
-      })
-  }
-
-  yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      captures.add(capture)
+  yield* holdCapture(door, captures, {
+    producerId,
+    flow: consumer,
+    requestKeyFrame: () => consumer.requestKeyFrame(),
+    listen: (isOver, gone) => {
       consumer.on("rtp", (packet) => {
-        if (captures.has(capture)) sink.rtp(packet)
+        if (!isOver()) sink.rtp(packet)
       })
-      consumer.on("producerclose", () => end("producer"))
-      consumer.on("transportclose", () => end(door.workerGone() ? "worker" : "producer"))
-      // It may have ended while the sink was made, when nobody listened.
-      if (consumer.closed) end(door.workerGone() ? "worker" : "producer")
-      else live.addTaker(reports)
-    }),
-    () => capture.stop("capture")
+      consumer.on("producerclose", gone)
+      consumer.on("transportclose", gone)
+      if (!consumer.closed) live.addTaker(reports)
+    },
+    over: (end) => {
+      live.removeTaker(reports)
+      sink.closed(end)
+    }
+  })
+  return info
+})
+
+export const openDataCapture = Effect.fnUntraced(function* <E, R>(
+  { captures, direct, door }: CaptureSite,
+  { info, producer }: LiveData,
+  source: DataSink | ((info: DataProducerInfo) => Effect.Effect<DataSink, E, R>)
+) {
+  const { producerId } = info
+  const consumer = yield* consumed(door, producerId, () =>
+    direct.consumeData({ dataProducerId: producer.id, paused: true })
   )
-  if (!consumer.closed) {
-    yield* request(door, operation, () => consumer.resume()).pipe(
-      // The producer went meanwhile: the sink is about to hear of it.
-      Effect.catchTag(["MediaRejected", "PortsExhausted"], () => Effect.void),
-      withDeadline(door, operation)
-    )
-  }
+  const sink = typeof source === "function" ? yield* source(info) : source
+  yield* holdCapture(door, captures, {
+    producerId,
+    flow: consumer,
+    requestKeyFrame: () => Promise.resolve(),
+    listen: (isOver, gone) => {
+      consumer.on("message", (payload, ppid) => {
+        if (!isOver()) sink.message({ payload, ppid })
+      })
+      consumer.on("dataproducerclose", gone)
+      consumer.on("transportclose", gone)
+    },
+    over: (end) => sink.closed(end)
+  })
   return info
 })

@@ -1,6 +1,6 @@
 /** A producer in its worker: its counters as last seen, and its sender's reports on the way to the captures of it. */
-import type { PlainTransport, Producer, ProducerTraceEventData } from "mediasoup/types"
-import type { ProducerInfo, ProducerReport, SenderReport } from "../RoomMedia.ts"
+import type { DataProducer, Producer, ProducerTraceEventData } from "mediasoup/types"
+import type { DataProducerInfo, ProducerInfo, ProducerReport, SenderReport } from "../RoomMedia.ts"
 
 /** RFC 3550, section 4: NTP counts from 1900. */
 const ntpEpochSeconds = 2_208_988_800
@@ -27,19 +27,35 @@ export interface ReportTaker {
   readonly take: (report: SenderReport) => void
 }
 
+/** A data producer has no counters of its own here. */
+export interface LiveData {
+  readonly info: DataProducerInfo
+  readonly producer: DataProducer
+  readonly transportId: string
+  readonly close: () => void
+}
+
 export class LiveProducer {
   readonly info: ProducerInfo
-  readonly transport: PlainTransport
   readonly producer: Producer
+  /** Of the WebRTC transport that it came by. Undefined: it has a port of its own. */
+  readonly transportId: string | undefined
+  /** Closes what it came by, as far as that is its own. */
+  readonly close: () => void
   readonly #takers = new Set<ReportTaker>()
   readonly #lastReports = new Map<number, ReceivedReport>()
   #packets = 0
   #grewAt = performance.now()
 
-  constructor(info: ProducerInfo, transport: PlainTransport, producer: Producer) {
+  constructor(
+    info: ProducerInfo,
+    producer: Producer,
+    by: { readonly transportId?: string; readonly close: () => void }
+  ) {
     this.info = info
-    this.transport = transport
     this.producer = producer
+    this.transportId = by.transportId
+    this.close = by.close
     producer.on("trace", (event) => this.#trace(event))
   }
 
@@ -60,7 +76,12 @@ export class LiveProducer {
       this.#packets = packets
       this.#grewAt = now
     }
-    return { ...this.info, packetsReceived: packets, silentMs: now - this.#grewAt }
+    return {
+      ...this.info,
+      packetsReceived: packets,
+      silentMs: now - this.#grewAt,
+      muted: this.producer.paused
+    }
   }
 
   #trace(event: ProducerTraceEventData): void {
@@ -71,8 +92,11 @@ export class LiveProducer {
   }
 
   #give(taker: ReportTaker, { ntpMs, receivedAt, rtpTimestamp, ssrc: sent }: ReceivedReport): void {
+    // A sender that names its streams by `rid` gives no SSRCs beforehand: the worker tells each with the stream's first packet.
+    const stream = this.producer.score.find((score) => score.ssrc === sent)
     const encodings = this.producer.rtpParameters.encodings ?? []
-    const ssrc = taker.ssrcs[encodings.findIndex((encoding) => encoding.ssrc === sent)]
+    const index = stream?.encodingIdx ?? encodings.findIndex((encoding) => encoding.ssrc === sent)
+    const ssrc = taker.ssrcs[index]
     if (ssrc === undefined) return
     taker.take({ ssrc, ntpMs, rtpTimestamp, ageMs: performance.now() - receivedAt })
   }

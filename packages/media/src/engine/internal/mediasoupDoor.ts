@@ -95,3 +95,6 @@ export const withDeadline =
           })
         )
     })
+
+/** As it is sent: mediasoup says undefined where it means that there is none. */
+export const plain = <A>(data: A): A => JSON.parse(JSON.stringify(data)) as A

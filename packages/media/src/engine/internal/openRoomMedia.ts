@@ -1,4 +1,4 @@
-/** Makes a room's media on a worker: the one owner of its router, its producers, its consumers and its captures. */
+/** Makes a room's media on a worker: the owner of its router and of what goes out of it as RTP, and the door that RTP comes in by. */
 import type { PlainTransport, Producer } from "mediasoup/types"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,30 +6,27 @@ import type * as Scope from "effect/Scope"
 import {
   MediaConflict,
   UnknownConsumer,
-  UnknownProducer,
   type EngineTimeout,
-  type PlainOnNetworkRefused
+  type PlainOnNetworkRefused,
+  type UnknownProducer
 } from "../../MediaError.ts"
-import type { MediaEngineOptions } from "../MediaEngine.ts"
-import type { MediasoupWorker } from "../mediasoupWorker.ts"
+import type { EngineWorker, MediaEngineOptions } from "../MediaEngine.ts"
 import type {
   ProducerInfo,
-  ProducerReport,
   RoomMedia,
   RtpAddress,
   RtpConsumer,
   RtpConsumerOptions,
-  RtpProducer,
   RtpProducerOptions,
   SrtpParameters
 } from "../RoomMedia.ts"
-import { openCapture, type Capture } from "./capture.ts"
 import { LiveProducer } from "./liveProducer.ts"
 import { alive, request, requestScoped, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
 import { OnceById } from "./onceById.ts"
 import { localSide, openPlainTransport } from "./plainTransport.ts"
-import { ProducerWatchers } from "./producerWatchers.ts"
+import { makeProducers } from "./producers.ts"
 import {
+  capabilitiesOf,
   checkAddress,
   checkProducerOptions,
   codecParameters,
@@ -39,6 +36,7 @@ import {
   producerRtpParameters,
   routerCodecs
 } from "./rtpCodecs.ts"
+import { makeWebRtc } from "./webRtc.ts"
 
 /** For comparing options: what is absent becomes null. */
 const addressKey = (address: RtpAddress | undefined) => [address?.ip, address?.port, address?.rtcpPort]
@@ -46,7 +44,7 @@ const srtpKey = (srtp: SrtpParameters | undefined) => [srtp?.cryptoSuite, srtp?.
 
 export const openRoomMedia = Effect.fnUntraced(function* (
   roomId: string,
-  worker: MediasoupWorker,
+  { webRtcServer, ...worker }: EngineWorker,
   options: MediaEngineOptions
 ): Effect.fn.Return<RoomMedia, Rejection | EngineTimeout, Scope.Scope> {
   let closed = false
@@ -69,24 +67,21 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     withDeadline(door, "openRoom")
   )
 
-  const live = new Map<string, LiveProducer>()
   const outgoing = new Map<string, { readonly answer: RtpConsumer; readonly transport: PlainTransport }>()
-  const captures = new Set<Capture>()
-  const producersById = new OnceById<RtpProducer, Rejection | PlainOnNetworkRefused>()
   const consumersById = new OnceById<RtpConsumer, Rejection | PlainOnNetworkRefused | UnknownProducer>()
-  const watchers = new ProducerWatchers(Duration.fromInputUnsafe(options.watcherTimeout))
-
-  // Runs before the router's: captures end with all their packets while their consumers still stand.
+  const producers = yield* makeProducers(
+    door,
+    router,
+    direct,
+    Duration.fromInputUnsafe(options.watcherTimeout)
+  )
+  const webRtc = yield* makeWebRtc(door, router, webRtcServer, producers)
+  // Before all others: what is asked from here on is refused.
   yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
+    Effect.sync(() => {
       closed = true
-      return Effect.forEach([...captures], (capture) => capture.stop("producer"), {
-        concurrency: "unbounded"
-      })
     })
   )
-
-  const unknownProducer = (producerId: string) => new UnknownProducer({ roomId, producerId })
 
   const produce = Effect.fnUntraced(function* (o: RtpProducerOptions) {
     const operation = "addRtpProducer"
@@ -112,10 +107,7 @@ export const openRoomMedia = Effect.fnUntraced(function* (
       ...(peerId === undefined ? {} : { peerId }),
       ...(source === undefined ? {} : { source })
     }
-    yield* Effect.suspend(() => {
-      live.set(producerId, new LiveProducer(info, transport, producer))
-      return watchers.opened(info)
-    })
+    yield* producers.add(new LiveProducer(info, producer, { close: () => transport.close() }))
     return { producerId, ...localSide(transport) }
   })
 
@@ -123,8 +115,8 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     const operation = "addRtpConsumer"
     const rtcpMux = o.rtcpMux ?? true
     yield* checkAddress(operation, o, rtcpMux)
-    const from = live.get(o.producerId)
-    if (from === undefined) return yield* unknownProducer(o.producerId)
+    const from = producers.media(o.producerId)
+    if (from === undefined) return yield* producers.unknown(o.producerId)
     const { ip, port, rtcpPort } = o
     const remote = { ip, port, ...(rtcpPort === undefined ? {} : { rtcpPort }) }
     const transport = yield* openPlainTransport(door, router, operation, { rtcpMux, remote, srtp: o.srtp })
@@ -140,7 +132,7 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     }).pipe(
       Effect.onError(() => Effect.sync(() => transport.close())),
       Effect.catchTag("MediaRejected", (error) =>
-        Effect.fail(from.producer.closed ? unknownProducer(o.producerId) : error)
+        Effect.fail(from.producer.closed ? producers.unknown(o.producerId) : error)
       )
     )
     const { ip: sourceIp, port: sourcePort, rtcpPort: sourceRtcpPort, srtp } = localSide(transport)
@@ -159,7 +151,7 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     consumer.on("producerclose", () => dropConsumer(o.consumerId))
     if (consumer.closed) {
       dropConsumer(o.consumerId)
-      return yield* unknownProducer(o.producerId)
+      return yield* producers.unknown(o.producerId)
     }
     return answer
   })
@@ -172,28 +164,20 @@ export const openRoomMedia = Effect.fnUntraced(function* (
     return consumer !== undefined
   }
 
-  const reportOf = (producer: LiveProducer) =>
-    request(door, "producers", () => producer.producer.getStats()).pipe(
-      Effect.map((stats): ProducerReport | undefined =>
-        producer.report(stats.reduce((packets, stream) => packets + stream.packetCount, 0))
-      ),
-      // It closed while it was asked.
-      Effect.catchTag(["MediaRejected", "PortsExhausted"], () => Effect.undefined),
-      withDeadline(door, "producers")
-    )
-
   return {
     roomId,
     workerPid: worker.pid,
-    rtpCapabilities: router.rtpCapabilities,
+    rtpCapabilities: capabilitiesOf(router.rtpCapabilities),
+    webRtc,
     ended: worker.died,
 
     addRtpProducer: (o) =>
       alive(door).pipe(
         Effect.andThen(
-          producersById.make(
+          producers.make(
             o.producerId,
-            JSON.stringify([
+            [
+              "rtp",
               o.kind,
               o.codec,
               o.payloadType,
@@ -204,8 +188,7 @@ export const openRoomMedia = Effect.fnUntraced(function* (
               formatKey(o.parameters),
               o.peerId,
               o.source
-            ]),
-            () => new MediaConflict({ roomId, entity: "producer", id: o.producerId }),
+            ],
             produce(o)
           )
         ),
@@ -227,20 +210,12 @@ export const openRoomMedia = Effect.fnUntraced(function* (
 
     closeProducer: Effect.fnUntraced(function* (producerId) {
       yield* alive(door)
-      yield* producersById.settled(producerId).pipe(withDeadline(door, "closeProducer"))
-      const producer = live.get(producerId)
-      if (producer === undefined) return yield* unknownProducer(producerId)
-      live.delete(producerId)
-      producersById.delete(producerId)
+      yield* producers.settled(producerId).pipe(withDeadline(door, "closeProducer"))
+      if (producers.find(producerId) === undefined) return yield* producers.unknown(producerId)
       for (const { answer } of outgoing.values()) {
         if (answer.producerId === producerId) dropConsumer(answer.consumerId)
       }
-      const itsCaptures = [...captures].filter((capture) => capture.live === producer)
-      producer.transport.close()
-      yield* Effect.forEach(itsCaptures, (capture) => capture.ended, { discard: true }).pipe(
-        withDeadline(door, "closeProducer")
-      )
-      yield* watchers.closed(producer.info)
+      yield* producers.end(producerId).pipe(withDeadline(door, "closeProducer"))
     }),
 
     closeConsumer: Effect.fnUntraced(function* (consumerId) {
@@ -249,37 +224,12 @@ export const openRoomMedia = Effect.fnUntraced(function* (
       if (!dropConsumer(consumerId)) return yield* new UnknownConsumer({ roomId, consumerId })
     }),
 
-    capture: Effect.fnUntraced(function* (producerId, sink) {
-      yield* alive(door)
-      const producer = live.get(producerId)
-      if (producer === undefined) return yield* unknownProducer(producerId)
-      return yield* openCapture(door, router, direct, producer, captures, sink)
-    }),
-
-    captureData: (producerId) => Effect.andThen(alive(door), unknownProducer(producerId)),
-
-    requestKeyFrame: Effect.fnUntraced(function* (producerId) {
-      yield* alive(door)
-      const producer = live.get(producerId)
-      if (producer === undefined) return yield* unknownProducer(producerId)
-      // Any capture of it asks for the same. Nobody needs one where nothing is captured.
-      const capture = [...captures].find((each) => each.live === producer)
-      if (capture === undefined || producer.info.kind === "audio") return
-      yield* capture.requestKeyFrame.pipe(
-        // It ended meanwhile.
-        Effect.catchTag(["MediaRejected", "PortsExhausted"], () => Effect.void),
-        withDeadline(door, "requestKeyFrame")
-      )
-    }),
-
-    watchProducers: (watcher) => watchers.watch(watcher, () => [...live.values()].map(({ info }) => info)),
-
-    producers: alive(door).pipe(
-      Effect.andThen(
-        Effect.suspend(() => Effect.forEach([...live.values()], reportOf, { concurrency: "unbounded" }))
-      ),
-      Effect.map((reports) => reports.filter((report) => report !== undefined))
-    ),
+    capture: producers.capture,
+    captureData: producers.captureData,
+    requestKeyFrame: producers.requestKeyFrame,
+    watchProducers: producers.watchProducers,
+    producers: producers.producers,
+    dataProducers: producers.dataProducers,
     consumers: Effect.sync(() => [...outgoing.values()].map(({ answer }) => answer))
   }
 })

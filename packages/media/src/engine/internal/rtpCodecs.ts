@@ -3,6 +3,7 @@ import { isIP } from "node:net"
 import type { RouterRtpCodecCapability, RtpCapabilities, RtpParameters } from "mediasoup/types"
 import * as Effect from "effect/Effect"
 import { MediaRejected } from "../../MediaError.ts"
+import type * as Answer from "../../protocol/WebRtc.ts"
 import type {
   Codec,
   CodecParameters,
@@ -12,6 +13,7 @@ import type {
   RtpAddress,
   RtpProducerOptions
 } from "../RoomMedia.ts"
+import { plain } from "./mediasoupDoor.ts"
 
 interface CodecFormat {
   readonly kind: Kind
@@ -104,18 +106,22 @@ export const codecParameters = (rtp: RtpParameters): CodecParameters => {
   // What mediasoup takes or makes has a codec, and one that the router has.
   const codec = codecs.find((each) => sameType(formats[each].mimeType, given?.mimeType)) ?? "opus"
   const { channels, clockRate, mimeType } = formats[codec]
-  const parameters: Record<string, string | number> = {}
-  for (const [name, value] of Object.entries(given?.parameters ?? {})) {
-    if (typeof value === "string" || typeof value === "number") parameters[name] = value
-  }
   return {
     codec,
     mimeType,
     payloadType: given?.payloadType ?? 0,
     clockRate,
     ...(channels === undefined ? {} : { channels }),
-    parameters
+    parameters: formatOf(given?.parameters)
   }
+}
+
+const formatOf = (given: Record<string, unknown> = {}): FormatParameters => {
+  const parameters: Record<string, string | number> = {}
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value === "string" || typeof value === "number") parameters[name] = value
+  }
+  return parameters
 }
 
 /** For comparing options. */
@@ -123,6 +129,16 @@ export const formatKey = (parameters: FormatParameters | undefined) =>
   Object.entries(parameters ?? {}).toSorted(([a], [b]) => a.localeCompare(b))
 
 const sameType = (a: string, b: string | undefined) => a.toLowerCase() === b?.toLowerCase()
+
+/** As a client is told them. Of a codec's parameters mediasoup has numbers and texts only, and its types do not say so. */
+export const capabilitiesOf = ({
+  codecs = [],
+  headerExtensions = []
+}: RtpCapabilities): Answer.RtpCapabilities =>
+  plain({
+    codecs: codecs.map(({ parameters, ...codec }) => ({ ...codec, parameters: formatOf(parameters) })),
+    headerExtensions
+  })
 
 /** What a sender says of its encodings, in its order. */
 export const layersOf = ({ encodings = [] }: RtpParameters): ReadonlyArray<Layer> =>

@@ -1,0 +1,235 @@
+/** The owner of a room's WebRTC transports. What comes over them is in the producers' hands. */
+import type { RtpParameters, WebRtcServer, Router, WebRtcTransport } from "mediasoup/types"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import { ForeignPeer, MediaConflict, UnknownTransport, WebRtcOff } from "../../MediaError.ts"
+import type * as Answer from "../../protocol/WebRtc.ts"
+import type { DataProducerInfo, ProducerInfo } from "../RoomMedia.ts"
+import type { ProduceDataOptions, ProduceOptions, TransportOptions, WebRtc } from "../WebRtc.ts"
+import { LiveProducer } from "./liveProducer.ts"
+import { alive, plain, request, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
+import { OnceById } from "./onceById.ts"
+import type { Producers } from "./producers.ts"
+import { codecParameters, layersOf } from "./rtpCodecs.ts"
+
+interface LiveTransport {
+  readonly peerId: string
+  readonly transport: WebRtcTransport
+  /** What it was connected with, once it is. */
+  readonly connected: OnceById<void, Rejection>
+}
+
+const labels = ({ peerId, source }: { readonly peerId: string; readonly source?: string }) => ({
+  peerId,
+  ...(source === undefined ? {} : { source })
+})
+
+export const makeWebRtc = Effect.fnUntraced(function* (
+  door: Door,
+  router: Router,
+  server: WebRtcServer | undefined,
+  producers: Producers
+): Effect.fn.Return<WebRtc, never, Scope.Scope> {
+  const { roomId } = door
+  const live = new Map<string, LiveTransport>()
+  const byId = new OnceById<Answer.WebRtcTransport, Rejection | WebRtcOff>()
+  const run = yield* FiberSet.makeRuntime<never, void, never>()
+  const conflict = (id: string) => new MediaConflict({ roomId, entity: "transport", id })
+
+  /** The transport, if it is that peer's. */
+  const owned = Effect.fnUntraced(function* (transportId: string, peerId: string) {
+    yield* alive(door)
+    yield* byId.settled(transportId).pipe(withDeadline(door, "settled"))
+    const found = live.get(transportId)
+    if (found === undefined) return yield* new UnknownTransport({ roomId, transportId })
+    if (found.peerId !== peerId)
+      return yield* new ForeignPeer({ entity: "transport", id: transportId, peerId })
+    return found
+  })
+
+  /** The producer, if it is that peer's. */
+  const ownProducer = Effect.fnUntraced(function* (producerId: string, peerId: string) {
+    yield* alive(door)
+    yield* producers.settled(producerId).pipe(withDeadline(door, "settled"))
+    const found = producers.find(producerId)
+    if (found === undefined) return yield* producers.unknown(producerId)
+    if (found.info.peerId !== peerId) {
+      return yield* new ForeignPeer({ entity: "producer", id: producerId, peerId })
+    }
+    return found
+  })
+
+  const end = Effect.fnUntraced(function* (transportId: string) {
+    const found = live.get(transportId)
+    if (found === undefined) return
+    live.delete(transportId)
+    byId.delete(transportId)
+    yield* Effect.forEach(producers.of(transportId), producers.end, {
+      concurrency: "unbounded",
+      discard: true
+    })
+    found.transport.close()
+  })
+
+  const open = ({ data = true, peerId, transportId }: TransportOptions) =>
+    Effect.gen(function* () {
+      if (server === undefined) return yield* new WebRtcOff({ roomId })
+      const transport = yield* request(door, "openTransport", () =>
+        router.createWebRtcTransport({ webRtcServer: server, preferUdp: true, enableSctp: data })
+      )
+      live.set(transportId, { peerId, transport, connected: new OnceById() })
+      // The browser said goodbye, or the handshake failed: this transport comes to nothing more.
+      transport.on("dtlsstatechange", (state) => {
+        if (state === "closed" || state === "failed") run(end(transportId))
+      })
+      return answerOf(transportId, transport)
+    })
+
+  /** A producer whose transport went while it was made is none. */
+  const madeOn = Effect.fnUntraced(function* (
+    transportId: string,
+    producer: LiveProducer | Parameters<Producers["add"]>[0]
+  ) {
+    yield* producers.add(producer)
+    if (live.has(transportId)) return
+    yield* producers.end(producer.info.producerId)
+    return yield* new UnknownTransport({ roomId, transportId })
+  })
+
+  const produce = (o: ProduceOptions, { transport }: LiveTransport) =>
+    Effect.gen(function* () {
+      const { kind, producerId, transportId } = o
+      const producer = yield* request(door, "produce", async () => {
+        const producer = await transport.produce({
+          kind,
+          // mediasoup checks what it is given, and works on a copy.
+          rtpParameters: o.rtpParameters as RtpParameters,
+          paused: o.muted ?? false
+        })
+        // One that cannot be traced closes with its transport only: it is not left behind.
+        await producer.enableTraceEvent(["sr"]).catch((error: unknown) => {
+          producer.close()
+          throw error
+        })
+        return producer
+      })
+      const layers = layersOf(producer.rtpParameters)
+      const info: ProducerInfo = {
+        producerId,
+        kind,
+        ssrc: layers[0]?.ssrc ?? 0,
+        ...codecParameters(producer.rtpParameters),
+        layers,
+        ...labels(o)
+      }
+      const close = () => producer.close()
+      yield* madeOn(transportId, new LiveProducer(info, producer, { transportId, close }))
+      return { producerId }
+    })
+
+  const produceData = (o: ProduceDataOptions, { transport }: LiveTransport) =>
+    Effect.gen(function* () {
+      const { label = "", producerId, protocol = "", sctpStreamParameters, transportId } = o
+      const producer = yield* request(door, "produceData", () =>
+        transport.produceData({ sctpStreamParameters: { ...sctpStreamParameters }, label, protocol })
+      )
+      const info: DataProducerInfo = { producerId, kind: "data", label, protocol, ...labels(o) }
+      yield* madeOn(transportId, { info, producer, transportId, close: () => producer.close() })
+      return { producerId }
+    })
+
+  return {
+    open: (o) =>
+      Effect.gen(function* () {
+        yield* alive(door)
+        yield* byId.settled(o.transportId)
+        const there = live.get(o.transportId)
+        if (there !== undefined && there.peerId !== o.peerId) {
+          return yield* new ForeignPeer({ entity: "transport", id: o.transportId, peerId: o.peerId })
+        }
+        const options = JSON.stringify([o.peerId, o.data ?? true])
+        return yield* byId.make(o.transportId, options, () => conflict(o.transportId), open(o))
+      }).pipe(withDeadline(door, "openTransport")),
+
+    connect: Effect.fnUntraced(function* ({ dtlsParameters, peerId, transportId }) {
+      const { connected, transport } = yield* owned(transportId, peerId)
+      const { fingerprints, role } = dtlsParameters
+      yield* connected
+        .make(
+          transportId,
+          JSON.stringify([role, fingerprints]),
+          () => conflict(transportId),
+          request(door, "connectTransport", () =>
+            transport.connect({
+              dtlsParameters: { ...(role === undefined ? {} : { role }), fingerprints: [...fingerprints] }
+            })
+          )
+        )
+        .pipe(withDeadline(door, "connectTransport"))
+    }),
+
+    produce: Effect.fnUntraced(function* (o) {
+      const { kind, muted, producerId, rtpParameters, source, transportId } = o
+      const transport = yield* owned(transportId, o.peerId)
+      const options = ["webrtc", transportId, kind, rtpParameters, source, muted ?? false]
+      return yield* producers
+        .make(producerId, options, produce(o, transport))
+        .pipe(withDeadline(door, "produce"))
+    }),
+
+    produceData: Effect.fnUntraced(function* (o) {
+      const { label, producerId, protocol, sctpStreamParameters: stream, source, transportId } = o
+      const transport = yield* owned(transportId, o.peerId)
+      const { maxPacketLifeTime, maxRetransmits, ordered, streamId } = stream
+      const options = [streamId, ordered, maxPacketLifeTime, maxRetransmits, label, protocol, source]
+      return yield* producers
+        .make(producerId, ["data", transportId, ...options], produceData(o, transport))
+        .pipe(withDeadline(door, "produceData"))
+    }),
+
+    restartIce: Effect.fnUntraced(function* ({ peerId, transportId }) {
+      const { transport } = yield* owned(transportId, peerId)
+      return yield* request(door, "restartIce", async () => plain(await transport.restartIce())).pipe(
+        withDeadline(door, "restartIce")
+      )
+    }),
+
+    close: Effect.fnUntraced(function* ({ peerId, transportId }) {
+      yield* owned(transportId, peerId)
+      yield* end(transportId).pipe(withDeadline(door, "closeTransport"))
+    }),
+
+    closeProducer: Effect.fnUntraced(function* ({ peerId, producerId }) {
+      yield* ownProducer(producerId, peerId)
+      yield* producers.end(producerId).pipe(withDeadline(door, "closeProducer"))
+    }),
+
+    mute: Effect.fnUntraced(function* ({ muted, peerId, producerId }) {
+      const { producer } = yield* ownProducer(producerId, peerId)
+      yield* request(door, "mute", () => (muted ? producer.pause() : producer.resume())).pipe(
+        withDeadline(door, "mute")
+      )
+    }),
+
+    transports: Effect.sync(() =>
+      [...live].map(([transportId, { peerId, transport }]) => ({
+        transportId,
+        peerId,
+        ice: transport.iceState,
+        dtls: transport.dtlsState
+      }))
+    )
+  }
+})
+
+const answerOf = (transportId: string, transport: WebRtcTransport): Answer.WebRtcTransport => {
+  const { dtlsParameters, iceCandidates, iceParameters, sctpParameters } = transport
+  return plain({
+    transportId,
+    iceParameters,
+    iceCandidates,
+    dtlsParameters,
+    ...(sctpParameters === undefined ? {} : { sctpParameters })
+  })
+}

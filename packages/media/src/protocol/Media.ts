@@ -1,0 +1,15 @@
+/** What is said of media whichever way it comes: plain RTP or WebRTC. */
+import * as Schema from "effect/Schema"
+
+export const MediaKind = Schema.Literals(["audio", "video"])
+
+const shortText = Schema.String.check(Schema.isMaxLength(64))
+
+/** A codec's fmtp, by name: `profile-level-id` and `packetization-mode` of H.264, `profile-id` of VP9, ... */
+export const FormatParameters = Schema.Record(
+  shortText,
+  Schema.Union([Schema.Finite, Schema.String.check(Schema.isMaxLength(256))])
+)
+
+/** A free label of what is sent: camera, screen, microphone, ... */
+export const Source = shortText
