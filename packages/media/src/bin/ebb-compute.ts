@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * Computes one part of a recording:
+ * Computes a recording from one of its parts, or from several together:
  *
- *     ebb-compute <partFolder> --store <store> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]
+ *     ebb-compute <partFolder>... --store <store> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]
  *
  * A store is a folder, or `s3://bucket/prefix`, with endpoint and credentials in the environment.
  *
  * Prints that it lives and its progress as lines of JSON; the last line is the receipt or a typed error. Exits with 0 only when there is a receipt. It may
- * be killed at any moment and started again. The caller holds the lock of the incarnation's folder.
+ * be killed at any moment and started again. The caller holds the lock of the incarnation's folder, or of each.
  */
 import * as Effect from "effect/Effect"
 import * as os from "node:os"
@@ -20,7 +20,7 @@ import { defaultSilenceMs } from "../recording/Ffprobe.ts"
 import { RecordingStore } from "../recording/RecordingStore.ts"
 
 const usage =
-  "usage: ebb-compute <partFolder> --store <store> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]"
+  "usage: ebb-compute <partFolder>... --store <store> [--by <name>] [--silence-ms <ms>] [--end-with-stdin]"
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -56,7 +56,7 @@ if (values["end-with-stdin"]) {
     .unref()
 }
 
-process.exitCode = await compute(partFolder, {
+process.exitCode = await compute(positionals, {
   computedBy: values.by,
   silenceMs,
   onProgress: (progress) => void say({ _tag: "Progress", ...progress })

@@ -33,7 +33,7 @@ export type ComputeRefusal = typeof ComputeRefusal.Type
 
 export const ComputeLine = Schema.Union([
   Schema.TaggedStruct("Progress", {
-    step: Schema.Literals(["index", "mux", "verify", "store"]),
+    step: Schema.Literals(["index", "mux", "verify", "encode", "store"]),
     bytesRead: Schema.Finite,
     journalBytes: Schema.Finite
   }),

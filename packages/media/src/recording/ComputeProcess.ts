@@ -24,15 +24,16 @@ const program = path.join(path.dirname(here), "..", "bin", `ebb-compute${path.ex
 
 /** Interruption kills the process and what it started, at no cost: computing again gives the same. */
 export const computeInChild: (
-  partFolder: string,
+  partFolders: string | ReadonlyArray<string>,
   options: ComputeOptions
 ) => Effect.Effect<Receipt, ComputeError, RecordingStore> = Effect.fnUntraced(
-  function* (partFolder, options) {
+  function* (partFolders, options) {
+    const folders = typeof partFolders === "string" ? [partFolders] : partFolders
     const store = yield* RecordingStore
     const silenceMs = options.silenceMs ?? defaultSilenceMs
     const outcome = yield* run(
       [
-        [program, partFolder, "--store", store.location, "--by", options.computedBy, "--end-with-stdin"],
+        [program, ...folders, "--store", store.location, "--by", options.computedBy, "--end-with-stdin"],
         ["--silence-ms", String(silenceMs)]
       ].flat(),
       silenceMs,
@@ -44,7 +45,7 @@ export const computeInChild: (
       case "Refused":
         return yield* outcome.error
       case "Ended":
-        return yield* new ComputeFailed({ folder: partFolder, detail: outcome.detail })
+        return yield* new ComputeFailed({ folder: folders.join(), detail: outcome.detail })
     }
   }
 )

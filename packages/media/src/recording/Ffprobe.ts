@@ -3,15 +3,13 @@
  * counted and timed as the decoder returns them.
  */
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
-import { createInterface } from "node:readline"
-import { FfmpegMissing, FfmpegStalled } from "../MediaError.ts"
-import { watchSilence } from "./internal/silence.ts"
+import type { FfmpegStalled } from "../MediaError.ts"
+import { FfmpegMissing } from "../MediaError.ts"
+import { defaultSilenceMs, runFfmpeg } from "./internal/ffmpegProcess.ts"
 
 const command = "ffprobe"
 
-/** Milliseconds without a line after which ffprobe is taken for hung and killed. It prints one for every frame. */
-export const defaultSilenceMs = 60_000
+export { defaultSilenceMs }
 
 export interface FfmpegVersion {
   readonly version: string
@@ -38,7 +36,7 @@ export const checkFfmpeg: Effect.Effect<FfmpegVersion, FfmpegMissing> = Effect.s
   const readVersion = (line: string) => {
     version ||= /^ffprobe version (\S+)/.exec(line)?.[1] ?? ""
   }
-  return run(["-hide_banner", "-version"], readVersion, defaultSilenceMs).pipe(
+  return runFfmpeg(command, ["-hide_banner", "-version"], readVersion, defaultSilenceMs).pipe(
     Effect.catchTag("FfmpegStalled", ({ message }) =>
       Effect.fail(new FfmpegMissing({ command, detail: message }))
     ),
@@ -82,43 +80,12 @@ export const probe = (
         streams.set(index, { codec: fields.get("codec_name") ?? "", ...seen })
       } else if (section === "format") durationMs = Number(fields.get("duration")) * 1000
     }
-    return run(args, read, silenceMs).pipe(Effect.map(({ errors }) => ({ streams, durationMs, errors })))
+    return runFfmpeg(command, args, read, silenceMs).pipe(
+      Effect.map(({ errors }) => ({ streams, durationMs, errors }))
+    )
   })
 
 const splitOnce = (pair: string): readonly [string, string] => {
   const at = pair.indexOf("=")
   return at < 0 ? [pair, ""] : [pair.slice(0, at), pair.slice(at + 1)]
 }
-
-/** An interruption kills ffprobe. */
-const run = (args: ReadonlyArray<string>, onLine: (line: string) => void, silenceMs: number) =>
-  Effect.callback<{ readonly errors: ReadonlyArray<string> }, FfmpegMissing | FfmpegStalled>((resume) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] })
-    const errors: Array<string> = []
-    const watch = watchSilence(silenceMs, () => {
-      child.kill("SIGKILL")
-      resume(Effect.fail(new FfmpegStalled({ command, silentMs: silenceMs })))
-    })
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      watch.heard()
-      onLine(line)
-    })
-    createInterface({ input: child.stderr }).on("line", (line) => {
-      watch.heard()
-      if (errors.length < 20) errors.push(line)
-    })
-    child.once("error", (cause) => {
-      watch.end()
-      resume(Effect.fail(new FfmpegMissing({ command, detail: cause.message })))
-    })
-    // `close` comes after the streams have ended, so every line has been seen.
-    child.once("close", (code, signal) => {
-      watch.end()
-      if (code !== 0) errors.push(`${command} ended with ${signal ?? code}`)
-      resume(Effect.succeed({ errors }))
-    })
-    return Effect.sync(() => {
-      watch.end()
-      child.kill("SIGKILL")
-    })
-  })

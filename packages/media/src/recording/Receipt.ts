@@ -27,32 +27,74 @@ export const ReceiptPart = Schema.Struct({
   unknownRecords: Schema.Int,
   tornBytes: Schema.Int,
   /** Why it was sealed; absent when its process died before. */
-  sealed: Schema.optionalKey(Schema.String)
+  sealed: Schema.optionalKey(Schema.String),
+  /**
+   * How its host's clock was laid on that of the first part: by the sender reports that both heard, by the hosts' wall clocks, or, with
+   * no anchor in the journal, right after what came before.
+   */
+  aligned: Schema.optionalKey(openLiterals(["own", "senderReports", "wallClock", "none"]))
 })
 export interface ReceiptPart extends Schema.Schema.Type<typeof ReceiptPart> {}
+
+/** A journal track of which a track was made: what one process captured of one of the sender's encodings. */
+export const ReceiptSource = Schema.Struct({
+  /** Index into `parts`. */
+  part: Schema.Int,
+  producerId: Schema.String,
+  ssrc: Schema.optionalKey(Schema.Finite),
+  layer: Schema.optionalKey(Schema.Int),
+  rid: Schema.optionalKey(Schema.String),
+  packets: Schema.Int,
+  lostPackets: Schema.Int,
+  /** In the file, and left out because another source had the moment. */
+  frames: Schema.Int,
+  overlappingFrames: Schema.Int
+})
+export interface ReceiptSource extends Schema.Schema.Type<typeof ReceiptSource> {}
 
 export const ReceiptTrack = Schema.Struct({
   producerId: Schema.String,
   peerId: Schema.optionalKey(Schema.String),
-  kind: openLiterals(["audio", "video"]),
+  /** The sender's own word: camera, screen, microphone. */
+  source: Schema.optionalKey(Schema.String),
+  kind: openLiterals(["audio", "video", "data"]),
   codec: Schema.String,
   ssrc: Schema.optionalKey(Schema.Finite),
-  /** Index of its stream in the file; absent when not a single frame could be kept. */
+  /** Of a data channel. */
+  label: Schema.optionalKey(Schema.String),
+  /** Index of its stream in its file (see `files`); absent when not a single frame could be kept, and of data. */
   stream: Schema.optionalKey(Schema.Int),
   /** Where its times come from. */
   clock: openLiterals(["senderReports", "arrival"]),
   /** First frame on the recording's timeline, and from there to the end of the last. */
   offsetMs: Schema.Finite,
   durationMs: Schema.Finite,
-  /** RTP packets in the journal. */
+  /** RTP packets in the journals, of all sources. */
   packets: Schema.Int,
-  /** Frames in the file, and how many of them the decoder shows (VP8 may hide some). */
+  /** Frames in the file, and how many of them the decoder shows (VP8 may hide some). Of data: messages. */
   frames: Schema.Int,
   shownFrames: Schema.Int,
   /** Sequence numbers that never came. */
   lostPackets: Schema.Int,
   /** Packets (`duplicate`, `late`, ...) and frames (`incompleteFrame`, ...) left out, by reason. */
-  dropped: Schema.Record(Schema.String, Schema.Int)
+  dropped: Schema.Record(Schema.String, Schema.Int),
+  /** Where on the timeline packets never came, and how many. Holes less than a second apart are one; at most 1000 of each source. */
+  gaps: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ fromMs: Schema.Finite, toMs: Schema.Finite, packets: Schema.Int }))
+  ),
+  /** When there is more than one. */
+  sources: Schema.optionalKey(Schema.Array(ReceiptSource)),
+  /**
+   * Where another part goes on with it: indexes into `parts`; `gapMs` is how much longer the interval between two frames is there
+   * than usual, negative: shorter.
+   */
+  seams: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({ atMs: Schema.Finite, gapMs: Schema.Finite, from: Schema.Int, to: Schema.Int })
+    )
+  ),
+  /** How often another layer went on with it. */
+  layerSwitches: Schema.optionalKey(Schema.Int)
 })
 export interface ReceiptTrack extends Schema.Schema.Type<typeof ReceiptTrack> {}
 
@@ -63,7 +105,30 @@ export const Receipt = Schema.Struct({
   state: openLiterals(["Computed"]),
   parts: Schema.Array(ReceiptPart),
   tracks: Schema.Array(ReceiptTrack),
-  /** Name in the recording's folder of the store; absent, with sha256, for a recording without a frame. */
+  /** All files of the result; `tracks`: indexes of those that are in it. */
+  files: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({
+        name: Schema.String,
+        bytes: Schema.Finite,
+        sha256: Schema.String,
+        tracks: Schema.Array(Schema.Int)
+      })
+    )
+  ),
+  /** What it was asked to be; absent means `file`. */
+  result: Schema.optionalKey(openLiterals(["file", "tracks", "grid"])),
+  /** What was cut out because nothing was to be recorded. `wallMs`: when that was, ms since 1970. */
+  pauses: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({
+        atMs: Schema.Finite,
+        durationMs: Schema.Finite,
+        wallMs: Schema.optionalKey(Schema.Finite)
+      })
+    )
+  ),
+  /** The first of `files`: its name in the recording's folder of the store; absent, with sha256, for a recording without a frame. */
   file: Schema.optionalKey(Schema.String),
   bytes: Schema.Finite,
   sha256: Schema.optionalKey(Schema.String),

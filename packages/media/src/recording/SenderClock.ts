@@ -42,6 +42,7 @@ const makeLowerCurve = () => {
         piece.push({ x, y })
       } else if (y < last.y) piece[piece.length - 1] = { x, y }
     },
+    pieces: (): ReadonlyArray<ReadonlyArray<Knot>> => pieces,
     curve: (): Curve => ({
       at: (x) => {
         // The last piece that has begun by then; before the first, the first.
@@ -78,15 +79,42 @@ interface Report {
   readonly rtpTimestamp: number
 }
 
-/** The sender clock of one peer. Reports come in the order of their arrival. */
-export const makePeerClock = () => {
+/** The sender clock of one peer, as one capturing process saw it. */
+export interface PeerClock {
+  /** Reports come in the order of their arrival. */
+  readonly report: (arrivalUs: number, ntpUs: number) => void
+  readonly curve: () => Curve
+  /** How far the sender's clock is from the node's: `x` its own time, `y` what to add. By pieces, the sender's clock may be set. */
+  readonly offsets: () => ReadonlyArray<ReadonlyArray<Knot>>
+  /**
+   * What to add to this node's time to get that of another, which heard the same sender: where both did, or where the other's reports
+   * are nearest to these. Undefined when one has heard nothing.
+   */
+  readonly shiftTo: (other: PeerClock | undefined) => number | undefined
+}
+
+export const makePeerClock = (): PeerClock => {
   const lower = makeLowerCurve()
+  const offsets = () => lower.pieces().map((piece) => piece.map(({ x, y }) => ({ x: x - y, y })))
   return {
-    report: (arrivalUs: number, ntpUs: number): void => lower.add(arrivalUs, arrivalUs - ntpUs),
-    curve: lower.curve
+    report: (arrivalUs, ntpUs) => lower.add(arrivalUs, arrivalUs - ntpUs),
+    curve: lower.curve,
+    offsets,
+    shiftTo: (other) => {
+      const own = offsets()[0] ?? []
+      const theirs = other?.offsets().at(-1) ?? []
+      const begin = theirs[0]?.x
+      const end = theirs.at(-1)?.x
+      if (begin === undefined || end === undefined) return undefined
+      const distances = own.map(({ x }) => Math.max(begin - x, x - end, 0))
+      const nearest = Math.min(...distances)
+      const shifts = own.flatMap(({ x, y }, at) =>
+        distances[at] === nearest ? [interpolate(theirs, x) - y] : []
+      )
+      return shifts.toSorted((a, b) => a - b)[shifts.length >> 1]
+    }
   }
 }
-export type PeerClock = ReturnType<typeof makePeerClock>
 
 export interface TrackTimes {
   readonly source: "senderReports" | "arrival"

@@ -9,7 +9,8 @@ import { compute } from "../../src/recording/Compute.ts"
 import { probe } from "../../src/recording/Ffprobe.ts"
 import { readManifest } from "../../src/recording/Manifest.ts"
 import type { Manifest } from "../../src/recording/Manifest.ts"
-import { muxPart } from "../../src/recording/Mux.ts"
+import { muxRecording } from "../../src/recording/Mux.ts"
+import { joinParts } from "../../src/recording/Join.ts"
 import { indexPart } from "../../src/recording/PartIndex.ts"
 import { readReceipt } from "../../src/recording/Receipt.ts"
 import type { Receipt } from "../../src/recording/Receipt.ts"
@@ -238,7 +239,7 @@ describe("compute", () => {
           const packet = Buffer.from(event.packet ?? [])
           const fragment = parseVp8Payload(parseRtp(packet)?.payload ?? packet)
           const [first = 0] = fragment?.data ?? []
-          if (fragment?.beginsFrame !== true || (first & 1) === 0 || i % 5 !== 0) return event
+          if (fragment?.begins !== "always" || (first & 1) === 0 || i % 5 !== 0) return event
           hidden.add(i)
           fragment.data[0] = first & ~0x10
           return { ...event, packet }
@@ -440,24 +441,33 @@ describe("compute", () => {
         const journalFile = path.join(part, "journal.ebbj")
         const target = path.join(part, "muxed.webm")
         const nothing = () => Effect.void
-        const index = yield* indexPart(journalFile, { lossPolicy: "keep", without: new Set() }, nothing)
-        const muxed = yield* muxPart({ journalFile, index, target, software: "test", onProgress: nothing })
-        assert.deepStrictEqual(yield* verify(target, muxed), { problems: [], undecodable: [] })
+        const index = yield* indexPart(journalFile, "keep", nothing)
+        const recording = joinParts([index], new Set())
+        const times = "timeline" as const
+        const { streams } = yield* muxRecording({
+          recording,
+          lossPolicy: "keep",
+          targets: [{ file: target, streams: recording.streams, times }],
+          texts: [],
+          software: "test",
+          onProgress: nothing
+        })
+        assert.deepStrictEqual(yield* verify(target, streams, { times }), { problems: [], undecodable: [] })
 
-        const [audio, video] = muxed.streams
+        const [audio, video] = streams
         if (audio === undefined || video === undefined) throw new Error("two streams were muxed")
-        const more = yield* verify(target, { ...muxed, streams: [audio, { ...video, shownFrames: 151 }] })
-        assert.deepStrictEqual(more.undecodable, [video.stream.track.track])
+        const more = yield* verify(target, [audio, { ...video, shownFrames: 151 }], { times })
+        assert.deepStrictEqual(more.undecodable, [video.track.index])
         assert.include(more.problems.join(), "150 frames instead of 151")
-        const longer = yield* verify(target, { ...muxed, durationMs: muxed.durationMs + 3 })
+        const longer = yield* verify(target, [audio, { ...video, endMs: video.endMs + 300 }], { times })
         assert.include(longer.problems.join(), "the duration")
 
         const bytes = fs.readFileSync(target)
         const middle = Math.floor(bytes.length / 2)
         fs.writeFileSync(target, bytes.subarray(0, middle))
-        assert.isAbove((yield* verify(target, muxed)).problems.length, 0)
+        assert.isAbove((yield* verify(target, streams, { times })).problems.length, 0)
         fs.writeFileSync(target, Buffer.from(bytes).fill(0xff, middle, middle + 3000))
-        assert.isAbove((yield* verify(target, muxed)).problems.length, 0)
+        assert.isAbove((yield* verify(target, streams, { times })).problems.length, 0)
       }),
     patience
   )

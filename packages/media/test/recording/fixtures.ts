@@ -6,7 +6,9 @@ import * as fsp from "node:fs/promises"
 import * as os from "node:os"
 import * as path from "node:path"
 import type {
+  Data,
   JournalRecord,
+  Pause,
   SenderReport,
   TrackInfo,
   TrackNumber
@@ -85,6 +87,9 @@ export interface CaptureEvent {
   readonly track: string
   readonly packet?: Uint8Array
   readonly report?: SenderReport
+  readonly data?: Data
+  readonly pause?: Pause
+  readonly resume?: Pause
 }
 
 /** Writes a part's journal as if its events had happened at their times. Sealed unless told otherwise. */
@@ -94,8 +99,11 @@ export const writePart = Effect.fnUntraced(function* (options: {
   readonly tracks: Readonly<Record<string, TrackInfo>>
   readonly events: ReadonlyArray<CaptureEvent>
   readonly seal?: boolean
+  /** The host's clocks at the start of the part. */
+  readonly clocks?: { readonly monotonicUs: number; readonly wallMs: number }
 }) {
   const { state, clock } = settableClock()
+  Object.assign(state, options.clocks)
   const start = state.monotonicUs
   const begun = new Map<string, TrackNumber>()
   const writer = yield* JournalWriter.make({
@@ -114,6 +122,9 @@ export const writePart = Effect.fnUntraced(function* (options: {
     begun.set(event.track, track)
     if (event.packet !== undefined) writer.rtp(track, event.packet)
     if (event.report !== undefined) writer.senderReport(track, event.report)
+    if (event.data !== undefined) writer.data(track, event.data)
+    if (event.pause !== undefined) writer.pause(event.pause)
+    if (event.resume !== undefined) writer.resume(event.resume)
   }
   if (options.seal ?? true) yield* writer.seal("stopped")
 }, Effect.scoped)

@@ -29,3 +29,12 @@ export const opusSamples = (packet: Uint8Array): number | undefined => {
 /** The `OpusHead` of a stream that begins in the middle of a conversation: nothing to skip, gain 0 (RFC 7845, 5.1). */
 export const opusHead = (channels: number): Uint8Array =>
   Uint8Array.of(0x4f, 0x70, 0x75, 0x73, 0x48, 0x65, 0x61, 0x64, 1, channels, 0, 0, 0x80, 0xbb, 0, 0, 0, 0, 0)
+
+const silentFrame = [0xff, 0xfe]
+/** CELT, full band, 20 ms, stereo: one frame of nothing, and six of them (RFC 6716, 3.2.5). */
+const silence20 = Uint8Array.of(0xfc, ...silentFrame)
+const silence120 = Uint8Array.of(0xff, 6, ...Array.from({ length: 6 }, () => silentFrame).flat())
+
+/** The longest packet of silence that is not longer than `ms`, which may be none. */
+export const silenceFor = (ms: number): { readonly ms: number; readonly packet: Uint8Array } =>
+  ms >= 120 ? { ms: 120, packet: silence120 } : { ms: ms >= 20 ? 20 : 0, packet: silence20 }
