@@ -84,7 +84,8 @@ const capture = async (seconds: number): Promise<RealRtp> => {
   }
 }
 
-const listen = async () => {
+/** A socket that catches datagrams until it is closed. */
+export const listen = async () => {
   const socket = createSocket({ type: "udp4", recvBufferSize: 4 << 20 })
   const packets: Array<Buffer> = []
   socket.on("message", (message) => packets.push(message))
@@ -100,7 +101,7 @@ const listen = async () => {
   }
 }
 
-const isGapless = (packets: ReadonlyArray<Buffer>): boolean => {
+export const isGapless = (packets: ReadonlyArray<Buffer>): boolean => {
   const sequences = packets.map((packet) => parseRtp(packet)?.sequence ?? -1)
   return sequences.every((sequence, i) => i === 0 || sequence === (((sequences[i - 1] ?? 0) + 1) & 0xffff))
 }
