@@ -4,7 +4,7 @@
  *     const browser = yield* openBrowser
  *     const ada = yield* browserPeer(browser, { call, roomId: "talk", token: yield* tokenFor("talk", "ada") })
  *     yield* ada.open                                   // capabilities, transport
- *     yield* ada.camera({ producerId: "ada-camera" })   // VP8 in three layers, 640 x 360 by default
+ *     yield* ada.camera({ producerId: "ada-camera" })   // VP8 in three layers, 960 x 540 by default
  *     yield* ada.screen({ producerId: "ada-screen", text: "slides" })
  *     yield* ada.microphone({ producerId: "ada-microphone" })
  *     yield* ada.page((peer) => peer.openData({ producerId: "ada-chat", label: "chat", ordered: true }))
@@ -70,9 +70,9 @@ const bundle = Effect.promise(async () => {
 
 /** Three layers of a camera, each half of the next in width and height. */
 export const simulcast: SendVideo["encodings"] = [
-  { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-  { scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-  { scaleResolutionDownBy: 1, maxBitrate: 1_500_000 }
+  { scaleResolutionDownBy: 4, maxBitrate: 100_000 },
+  { scaleResolutionDownBy: 2, maxBitrate: 250_000 },
+  { scaleResolutionDownBy: 1, maxBitrate: 600_000 }
 ]
 
 type Send = Partial<Omit<SendVideo, "picture">> & Partial<Picture> & { readonly producerId: string }
@@ -164,9 +164,10 @@ export const browserPeer = Effect.fnUntraced(function* (
       source: "camera",
       encodings: simulcast,
       mimeType: "video/VP8",
-      width: 640,
-      height: 360,
-      fps: 25,
+      // Chromium sends no third layer of anything smaller.
+      width: 960,
+      height: 540,
+      fps: 15,
       text: "",
       hue: 200
     }),
