@@ -18,7 +18,7 @@ export type RecordingState = typeof RecordingState.Type
 
 /** How far the way from the seal to the receipt is. */
 export const RecordingProgress = Schema.Struct({
-  /** Open: `queued` while others are computed first, then `index`, `mux`, `verify`, `store`. */
+  /** Open: `queued` while others are computed first, then `index`, `mux`, `encode` (of a grid), `verify`, `store`. */
   step: Schema.String,
   /** Of the whole computation, 0 to 1. One that is tried again begins again. */
   fraction: Schema.Finite,

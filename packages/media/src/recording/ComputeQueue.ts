@@ -54,10 +54,11 @@ export interface ComputeQueue {
 /** One per two cores, and one on a single core. */
 export const defaultAtOnce = Math.max(1, Math.floor(availableParallelism() / 2))
 
-/** Where each step lies in the whole, roughly: most of the time is the decoding of the result, which does not say how far it is. */
+/** Where each step lies in the whole, roughly. A file that is not encoded again goes from `mux` to `verify`, which does not say how far it is. */
 const spans: Readonly<Record<string, readonly [from: number, to: number]>> = {
   index: [0, 0.2],
   mux: [0.2, 0.5],
+  encode: [0.5, 0.95],
   verify: [0.5, 0.95],
   store: [0.95, 1]
 }
@@ -120,10 +121,12 @@ export const makeComputeQueue = Effect.fnUntraced(function* (atOnce: number = de
   }
   const told = (place: Place) => (progress: ComputeProgress) => {
     const { bytesRead, journalBytes, step } = progress
-    const [from, to] = spans[step] ?? [place.progress.fraction, place.progress.fraction]
-    // The decoding begins with all of the journal read.
-    const part = step === "index" || step === "mux" ? Math.min(1, bytesRead / Math.max(1, journalBytes)) : 0
-    place.progress = { step, fraction: Math.round((from + part * (to - from)) * 1000) / 1000 }
+    const before = place.progress.fraction
+    const [from, to] = spans[step] ?? [before, before]
+    const part = step === "verify" ? 0 : Math.min(1, bytesRead / Math.max(1, journalBytes))
+    const now = Math.round((from + part * (to - from)) * 1000) / 1000
+    // A second attempt begins with the index again; otherwise nothing goes back.
+    place.progress = { step, fraction: step === "index" ? now : Math.max(before, now) }
   }
   const progressIn = (place: Place): QueueProgress => {
     const at = waiting.indexOf(place)

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
+import type { ComputeProgress } from "../../src/recording/Compute.ts"
 import { defaultAtOnce, makeComputeQueue } from "../../src/recording/ComputeQueue.ts"
 
 /** Puts a recording in the line of `queue`; `ran` has those whose turn came, and `end` is what it waits for then. */
@@ -11,14 +12,18 @@ const stage = Effect.fnUntraced(function* (atOnce: number) {
   const ran: Array<string> = []
   const put = Effect.fnUntraced(function* (recordingId: string, startedAt: number) {
     const end = yield* Deferred.make<string, string>()
+    let told: (progress: ComputeProgress) => void = () => {}
     const fiber = yield* queue
       .inTurn({ recordingId, startedAt }, (tell) => {
         ran.push(recordingId)
+        told = tell
         tell({ step: "mux", bytesRead: 50, journalBytes: 100 })
         return Deferred.await(end)
       })
       .pipe(Effect.exit, Effect.forkChild({ startImmediately: true }))
-    return { end, fiber, ends: Effect.andThen(Deferred.succeed(end, recordingId), Fiber.join(fiber)) }
+    const tells = (step: ComputeProgress["step"], bytesRead: number) =>
+      Effect.sync(() => told({ step, bytesRead, journalBytes: 100 }))
+    return { end, fiber, tells, ends: Effect.andThen(Deferred.succeed(end, recordingId), Fiber.join(fiber)) }
   })
   return { queue, ran, put }
 })
@@ -99,6 +104,12 @@ describe("the line of recordings to be computed", () => {
       assert.strictEqual(queue.stats().oldestWaitMs, 3000)
       // Half of the journal in the second of four steps.
       assert.deepStrictEqual(queue.progressOf("first"), { step: "mux", fraction: 0.35 })
+      yield* first.tells("encode", 50)
+      assert.strictEqual(queue.progressOf("first")?.fraction, 0.725)
+      yield* first.tells("verify", 100)
+      assert.deepStrictEqual(queue.progressOf("first"), { step: "verify", fraction: 0.725 })
+      yield* first.tells("index", 0)
+      assert.deepStrictEqual(queue.progressOf("first"), { step: "index", fraction: 0 })
       assert.deepStrictEqual(queue.progressOf("second"), { step: "queued", fraction: 0, position: 1 })
       yield* first.ends
       assert.strictEqual(queue.stats().ended.computed.ms, 5000)
