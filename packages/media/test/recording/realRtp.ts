@@ -20,27 +20,31 @@ export interface RealRtp {
 
 const fps = 25
 
-const caught = new Map<number, Promise<RealRtp>>()
+const caught = new Map<string, Promise<RealRtp>>()
 
-/** The same stream for all tests of a file: encoding takes longer than most of them. */
-export const realRtp = ({ seconds }: { readonly seconds: number }) =>
+/**
+ * The same stream for all tests of a file: encoding takes longer than most of them. Another `kbit` (400 when absent) is another encoding of the
+ * same pictures.
+ */
+export const realRtp = ({ kbit = 400, seconds }: { readonly kbit?: number; readonly seconds: number }) =>
   Effect.promise(() => {
-    const known = caught.get(seconds) ?? captureWhole(seconds)
-    caught.set(seconds, known)
+    const name = `${seconds} s of ${kbit} kbit/s`
+    const known = caught.get(name) ?? captureWhole(seconds, kbit)
+    caught.set(name, known)
     return known
   })
 
 /** The kernel drops datagrams when this process is not given the time to read them: then once more. */
-const captureWhole = async (seconds: number): Promise<RealRtp> => {
+const captureWhole = async (seconds: number, kbit: number): Promise<RealRtp> => {
   for (let attempt = 1; ; attempt++) {
-    const source = await capture(seconds)
+    const source = await capture(seconds, kbit)
     const lost = [source.video, source.audio].some((packets) => !isGapless(packets))
     if (!lost) return source
     if (attempt === 5) throw new Error("the machine is too busy to catch ffmpeg's packets")
   }
 }
 
-const capture = async (seconds: number): Promise<RealRtp> => {
+const capture = async (seconds: number, kbit: number): Promise<RealRtp> => {
   const [video, audio] = await Promise.all([listen(), listen()])
   const child = spawn(
     "ffmpeg",
@@ -58,7 +62,7 @@ const capture = async (seconds: number): Promise<RealRtp> => {
         "-cpu-used",
         "8",
         "-b:v",
-        "400k",
+        `${kbit}k`,
         "-g",
         "50"
       ],
