@@ -91,8 +91,11 @@ export interface Self {
   setAdmission(to: "open" | "cordoned", cause: Cause): boolean
   setControl(to: "connected" | "isolated", cause: Cause): boolean
 
-  /** Says by which epoch this actor holds its name: messages that carry another are refused with `StaleEpoch`. */
-  setEpoch(epoch: Epoch): void
+  /**
+   * Says by which epoch this actor holds its name: messages that carry another are refused with `StaleEpoch`. While it is `unverified`
+   * whether it still does, all that carry one are.
+   */
+  setEpoch(epoch: Epoch | "unverified"): void
 
   /** How far its drain is, and who holds it up. */
   progress(): DrainProgress

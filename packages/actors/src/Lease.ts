@@ -39,6 +39,11 @@ export interface HeldLease {
    * whoever owns a directory entry verifies it.
    */
   readonly resumed: Stream.Stream<Epoch>
+  /**
+   * Calls back, synchronously, at the end of each lapse, before this process may act for the cluster again: whatever was claimed before
+   * may be another's, until it is verified after `resumed`.
+   */
+  readonly onLapse: (listener: () => void) => Effect.Effect<void, never, Scope.Scope>
   /** Returns when another incarnation holds this node id. This process has to end. */
   readonly superseded: Effect.Effect<Superseded>
   /** For before each side effect that leaves the node. Compares clocks, so it is right also just after SIGSTOP. */
@@ -96,6 +101,7 @@ export const hold = Effect.fnUntraced(function* (
   let sentAt = first.sentAt
   let unbrokenSince = sentAt
   let lapsed = false
+  const lapseListeners = new Set<() => void>()
   let replacements = 0
   yield* SubscriptionRef.set(confirmed, wanted)
   const renewed = { ok: 0, failed: 0, refused: 0 }
@@ -117,6 +123,7 @@ export const hold = Effect.fnUntraced(function* (
   const confirm = Effect.fnUntraced(function* (written: Written, version: number) {
     // Nobody may have looked in between: a stopped process renews before any of its timers has said that it is late.
     if (written.created || written.sentAt - sentAt >= freshMs) lapsed = true
+    if (lapsed) for (const listener of lapseListeners) listener()
     sentAt = written.sentAt
     yield* SubscriptionRef.set(confirmed, version)
     if (!lapsed) {
@@ -213,6 +220,11 @@ export const hold = Effect.fnUntraced(function* (
     status: SubscriptionRef.get(status),
     statusChanges: SubscriptionRef.changes(status),
     resumed: Stream.fromPubSub(resumed),
+    onLapse: (listener) =>
+      Effect.acquireRelease(
+        Effect.sync(() => lapseListeners.add(listener)),
+        () => Effect.sync(() => lapseListeners.delete(listener))
+      ),
     superseded: Deferred.await(superseded),
     assertFresh: Effect.gen(function* () {
       if (yield* isStale) yield* isolateStale

@@ -1,10 +1,14 @@
 /**
  * An actor's name in the cluster, for the life of its scope: claimed in the directory when it starts, verified each time its node
  * was cut off, given back when it ends. The claim's outcome decides who owns the name, never a read.
+ *
+ * From the moment at which its node may act again until the name is verified, nobody who knows the actor by an epoch is served: the name
+ * may be another's by then.
  */
 import type { Epoch, Self } from "@ebb/actors"
 import { Directory } from "@ebb/actors"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { Membership } from "./Membership.ts"
@@ -20,11 +24,26 @@ export const claimName = Effect.fnUntraced(function* (
   const lease = yield* Membership
   const name = { kind, id: self.address.id }
   let epoch: Epoch | undefined
+  let isDoubted = false
+  const doubt = () => {
+    isDoubted = true
+    if (epoch !== undefined) self.setEpoch("unverified")
+  }
   const hold = (held: Epoch) => {
     epoch = held
-    self.setEpoch(held)
+    self.setEpoch(isDoubted ? "unverified" : held)
   }
-  // Before the claim: one that is interrupted, or whose answer is lost, may have been done all the same.
+  // All of it before the claim: what happens meanwhile is verified after it; and a claim that is interrupted, or whose answer is lost, may
+  // have been done all the same.
+  const toVerify = yield* Queue.sliding<void>(1)
+  yield* lease.onLapse(doubt)
+  yield* Stream.merge(
+    lease.resumed,
+    Stream.tap(directory.registryLost, () => Effect.sync(doubt))
+  ).pipe(
+    Stream.runForEach(() => Queue.offer(toVerify, undefined)),
+    Effect.forkScoped({ startImmediately: true })
+  )
   yield* Effect.addFinalizer(() =>
     epoch === undefined ? Effect.void : directory.release(name, epoch, lease)
   )
@@ -36,7 +55,11 @@ export const claimName = Effect.fnUntraced(function* (
     )
   )
 
-  const verify = directory.verify(name, lease).pipe(
+  const verify = Effect.suspend(() => {
+    // A lapse while it is verified is another doubt, and has its own resumption.
+    isDoubted = false
+    return directory.verify(name, lease)
+  }).pipe(
     // Cut off again, perhaps: the next resumption asks anew, and until then the name is not judged.
     Effect.retry({
       schedule: Schedule.spaced("1 second"),
@@ -51,8 +74,5 @@ export const claimName = Effect.fnUntraced(function* (
     }),
     Effect.catchTag("NodeIsolated", () => Effect.void)
   )
-  yield* Stream.merge(lease.resumed, directory.registryLost).pipe(
-    Stream.runForEach(() => verify),
-    Effect.forkScoped
-  )
+  yield* Queue.take(toVerify).pipe(Effect.andThen(verify), Effect.forever, Effect.forkScoped)
 })

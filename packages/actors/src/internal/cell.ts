@@ -71,7 +71,7 @@ export class Cell implements LaneOwner, Drained {
   /** Succeeds when the actor serves; fails with its behaviour's own error when it could not start. */
   readonly started = Deferred.makeUnsafe<void, unknown>()
   /** The fencing epoch it holds its name by, once it has claimed it. Messages meant for another are refused. */
-  epoch: Epoch | undefined
+  epoch: Epoch | "unverified" | undefined
 
   readonly #host: CellHost
   readonly #options: CellOptions

@@ -31,8 +31,8 @@ export interface LaneOwner {
   readonly address: Address
   readonly deadLetters: DeadLetters
   nowMs(): number
-  /** By which it holds its name, once it has claimed it. */
-  readonly epoch: Epoch | undefined
+  /** By which it holds its name, once it has claimed it; `unverified`: it may be another's by now. */
+  readonly epoch: Epoch | "unverified" | undefined
   /** Runs in the actor's services and scope. */
   run<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
   /** Why the actor ends, once it does. */
@@ -313,6 +313,7 @@ export class Lane {
   #isStale({ epoch }: UserMessage): boolean {
     const current = epoch && this.#owner.epoch
     if (epoch === undefined || current === undefined) return false
+    if (current === "unverified") return true
     return epoch.registry !== current.registry || epoch.revision !== current.revision
   }
 
@@ -332,7 +333,7 @@ export class Lane {
       case "full":
         return new MailboxFull({ kind, id, capacity: this.#mailbox.capacity })
       case "stale":
-        return new StaleEpoch({ kind, id, ...(current && { current }) })
+        return new StaleEpoch({ kind, id, ...(typeof current === "object" && { current }) })
     }
   }
 

@@ -78,7 +78,7 @@ export class SelfOfCell implements Self {
     return this.#cell.drain.move("control", to, cause)
   }
 
-  setEpoch(epoch: Epoch): void {
+  setEpoch(epoch: Epoch | "unverified"): void {
     this.#cell.epoch = epoch
   }
 
