@@ -1,0 +1,247 @@
+/** The way in for browsers by NATS commands, and whom a token lets in. */
+import { generateKeyPairSync } from "node:crypto"
+import { writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { expect, it } from "@effect/vitest"
+import { signToken } from "@ebb/media/token"
+import * as Effect from "effect/Effect"
+import {
+  browserPeer,
+  openBrowser,
+  tokenFor,
+  tokenSecret,
+  webRtcEnvironment
+} from "../support/browser/browserPeer.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
+import { type TestCluster, testCluster } from "../support/testCluster.ts"
+import { until } from "../support/until.ts"
+
+const roomId = "talk"
+const inRoom = { roomId, transportId: "t" }
+const dtlsParameters = {
+  role: "client",
+  fingerprints: [{ algorithm: "sha-256", value: Array.from({ length: 32 }, () => "AB").join(":") }]
+} as const
+const codec = { mimeType: "audio/opus", payloadType: 111, clockRate: 48_000, channels: 2 }
+const opus = {
+  mid: "0",
+  codecs: [codec],
+  encodings: [{ ssrc: 2222 }]
+}
+const microphone = { ...inRoom, producerId: "mic", kind: "audio", rtpParameters: opus } as const
+
+const roomWith = Effect.fnUntraced(function* (cluster: TestCluster, env: Readonly<Record<string, string>>) {
+  const node = yield* cluster.node("a", { env })
+  yield* cluster.call("room.create", { roomId })
+  return node
+})
+
+const refusal = (of: Effect.Effect<unknown, { readonly _tag: string; readonly reason?: string }>) =>
+  Effect.map(Effect.flip(of), ({ _tag, reason }) => [_tag, reason])
+
+it.live(
+  "a browser sends camera, screen, microphone and messages into a node, restarts ICE, and hangs up",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const { call } = cluster
+      yield* roomWith(cluster, webRtcEnvironment)
+      const recording = { recordingId: "talk-1" }
+      yield* call("recording.start", { roomId, ...recording })
+      const browser = yield* openBrowser
+      const ada = yield* browserPeer(browser, { call, roomId, token: yield* tokenFor(roomId, "ada") })
+      yield* ada.open
+      yield* ada.camera({ producerId: "camera" })
+      yield* ada.screen({ producerId: "screen" })
+      yield* ada.microphone({ producerId: "microphone" })
+      yield* ada.page((peer) => peer.openData({ producerId: "chat", label: "chat", ordered: true }))
+      yield* ada.page((peer) => peer.sendText("chat", "hello"))
+
+      const look = call("room.get", { roomId })
+      const packetsIn = (room: Effect.Success<typeof look>) =>
+        new Map(room.producers.map(({ packetsReceived, producerId }) => [producerId, packetsReceived]))
+      const room = yield* until(
+        look,
+        ({ dataProducers, producers }) =>
+          producers.length === 3 &&
+          producers.every(({ packetsReceived }) => packetsReceived > 50) &&
+          dataProducers?.[0]?.messagesReceived === 1
+      )
+      expect(room.producers.map(({ mimeType, peerId, source }) => [mimeType, peerId, source])).toEqual([
+        ["video/VP8", "ada", "camera"],
+        ["video/VP8", "ada", "screen"],
+        ["audio/opus", "ada", "microphone"]
+      ])
+      expect(room.producers[0]?.layers?.map(({ rid }) => rid)).toEqual(["r0", "r1", "r2"])
+      expect(room.transports).toEqual([
+        { transportId: "t", peerId: "ada", ice: "completed", dtls: "connected" }
+      ])
+      const received = (of: Effect.Success<typeof look>) =>
+        [...packetsIn(of).values()].reduce((sum, packets) => sum + packets, 0)
+      const recorded = yield* call("recording.get", recording)
+      expect(recorded.packets).toBeGreaterThan(received(room) / 2)
+
+      yield* ada.page((peer) => peer.restartIce())
+      yield* until(
+        look,
+        (later) =>
+          later.producers.length === 3 &&
+          later.producers.every(
+            ({ packetsReceived, producerId }) => packetsReceived > (packetsIn(room).get(producerId) ?? 0) + 50
+          )
+      )
+      expect(yield* ada.page((peer) => peer.connectionState())).toBe("connected")
+
+      yield* ada.page((peer) => peer.hangUp())
+      const empty = yield* until(look, ({ transports }) => transports?.length === 0)
+      expect(empty.producers).toEqual([])
+      expect(empty.dataProducers).toEqual([])
+    })
+)
+
+it.live("what is sent twice is done once, and other options are a Conflict", () =>
+  Effect.gen(function* () {
+    const cluster = yield* testCluster
+    const { call } = cluster
+    yield* roomWith(cluster, webRtcEnvironment)
+    const token = yield* tokenFor(roomId, "ada")
+    const ada = { ...inRoom, token }
+    const opened = yield* call("webrtc.open", ada)
+    expect(yield* call("webrtc.open", ada)).toEqual(opened)
+    expect((yield* refusal(call("webrtc.open", { ...ada, data: false })))[0]).toBe("Conflict")
+    expect(opened.sctpParameters).toMatchObject({ isDataChannel: true })
+
+    yield* call("webrtc.connect", { ...ada, dtlsParameters })
+    yield* call("webrtc.connect", { ...ada, dtlsParameters })
+    const other = { ...dtlsParameters, role: "server" } as const
+    expect((yield* refusal(call("webrtc.connect", { ...ada, dtlsParameters: other })))[0]).toBe("Conflict")
+
+    const produced = yield* call("webrtc.produce", { ...microphone, token })
+    expect(yield* call("webrtc.produce", { ...microphone, token })).toEqual(produced)
+    expect((yield* refusal(call("webrtc.produce", { ...microphone, token, source: "x" })))[0]).toBe(
+      "Conflict"
+    )
+    const plain = {
+      roomId,
+      producerId: "mic",
+      kind: "audio",
+      codec: "opus",
+      payloadType: 111,
+      ssrc: 1
+    } as const
+    expect((yield* refusal(call("producer.add", plain)))[0]).toBe("Conflict")
+
+    const chat = { ...ada, producerId: "chat", sctpStreamParameters: { streamId: 1 }, label: "chat" }
+    yield* call("webrtc.produceData", chat)
+    yield* call("webrtc.produceData", chat)
+    expect((yield* refusal(call("webrtc.produceData", { ...chat, label: "other" })))[0]).toBe("Conflict")
+
+    const restarted = yield* call("webrtc.restartIce", ada)
+    expect(restarted.iceParameters.usernameFragment).not.toBe(opened.iceParameters.usernameFragment)
+
+    yield* call("webrtc.closeProducer", { roomId, token, producerId: "mic" })
+    yield* call("webrtc.close", ada)
+    expect(yield* call("room.get", { roomId })).toMatchObject({
+      producers: [],
+      dataProducers: [],
+      transports: []
+    })
+    expect((yield* refusal(call("webrtc.close", ada)))[0]).toBe("NotFound")
+    // The id is free again, for whoever comes.
+    yield* call("webrtc.open", { ...inRoom, token: yield* tokenFor(roomId, "bob") })
+    const odd = { ...microphone, token: yield* tokenFor(roomId, "bob") }
+    const unheard = { ...opus, codecs: [{ ...codec, mimeType: "audio/ILBC" }] }
+    expect((yield* refusal(call("webrtc.produce", { ...odd, rtpParameters: unheard })))[0]).toBe(
+      "MediaRefused"
+    )
+  })
+)
+
+it.live(
+  "a token is refused that is no token, of another key, too old, of another room or peer, or lets nobody do that",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const { call } = cluster
+      const node = yield* roomWith(cluster, webRtcEnvironment)
+      const sign = (claims: Partial<Parameters<typeof signToken>[0]>, secret = tokenSecret) =>
+        Effect.promise(() => signToken({ roomId, peerId: "ada", can: ["audio"], ...claims }, secret))
+      const ada = yield* sign({})
+      yield* call("webrtc.open", { ...inRoom, token: ada })
+      yield* call("webrtc.produce", { ...microphone, token: ada })
+
+      const [header = "", claims = "", signature = ""] = ada.split(".")
+      const unsigned = `${Buffer.from('{"alg":"none"}').toString("base64url")}.${claims}.`
+      const refused = {
+        "not a token": "malformed",
+        "": "malformed",
+        [`${header}.${claims}`]: "malformed",
+        ["x".repeat(5000)]: "malformed",
+        [unsigned]: "signature",
+        [`${header}.${claims}.${signature.slice(1)}A`]: "signature",
+        [yield* sign({}, "another-secret-of-thirty-two-bytes-and-more")]: "signature",
+        [yield* sign({ expiresInSeconds: -60 })]: "expired",
+        [yield* sign({ roomId: "other" })]: "room",
+        [yield* sign({ peerId: "no id" })]: "malformed",
+        [yield* sign({ peerId: "bob" })]: "peer"
+      }
+      for (const [token, reason] of Object.entries(refused)) {
+        const open = call("webrtc.open", { ...inRoom, token })
+        expect(yield* refusal(open), token).toEqual(["TokenRefused", reason])
+      }
+
+      const bob = yield* sign({ peerId: "bob", can: ["audio", "video", "data"] })
+      const notBobs = [
+        call("webrtc.connect", { ...inRoom, token: bob, dtlsParameters }),
+        call("webrtc.restartIce", { ...inRoom, token: bob }),
+        call("webrtc.produce", { ...microphone, producerId: "bobs", token: bob }),
+        call("webrtc.mute", { roomId, token: bob, producerId: "mic", muted: true }),
+        call("webrtc.closeProducer", { roomId, token: bob, producerId: "mic" }),
+        call("webrtc.close", { ...inRoom, token: bob })
+      ]
+      for (const command of notBobs) expect(yield* refusal(command)).toEqual(["TokenRefused", "peer"])
+      const sctpStreamParameters = { streamId: 1 }
+      const chat = { ...inRoom, token: ada, producerId: "chat", sctpStreamParameters }
+      expect(yield* refusal(call("webrtc.produceData", chat))).toEqual(["TokenRefused", "grant"])
+
+      const told = [...node.lines, JSON.stringify(yield* Effect.flip(call("webrtc.produceData", chat)))].join(
+        "\n"
+      )
+      for (const secret of [tokenSecret, signature, ada, bob]) expect(told).not.toContain(secret)
+    })
+)
+
+it.live("a node without a key refuses, and says what it has to be started with", () =>
+  Effect.gen(function* () {
+    const cluster = yield* testCluster
+    yield* roomWith(cluster, {})
+    const token = yield* tokenFor(roomId, "ada")
+    const refused = yield* Effect.flip(cluster.call("webrtc.open", { ...inRoom, token }))
+    expect(refused).toMatchObject({ _tag: "NoTokenKey", retry: "never" })
+    expect(refused.message).toContain("EBB_TOKEN_SECRET")
+  })
+)
+
+it.live("keys are changed by having both: a file with a public key beside a secret", () =>
+  Effect.gen(function* () {
+    const cluster = yield* testCluster
+    const { privateKey, publicKey } = generateKeyPairSync("ed25519")
+    const file = join(yield* temporaryFolder, "keys.pem")
+    yield* Effect.promise(() => writeFile(file, publicKey.export({ type: "spki", format: "pem" })))
+    yield* roomWith(cluster, { EBB_TOKEN_SECRET: tokenSecret, EBB_TOKEN_KEYS: file })
+    const claims = { roomId, peerId: "ada", can: ["audio"] } as const
+    const pem = privateKey.export({ type: "pkcs8", format: "pem" }).toString()
+    for (const key of [pem, tokenSecret]) {
+      const token = yield* Effect.promise(() => signToken(claims, key))
+      yield* cluster.call("webrtc.open", { ...inRoom, token })
+    }
+    // The public key is no secret: whoever signs with it as with one is not let in.
+    const forged = yield* Effect.promise(() =>
+      signToken(claims, publicKey.export({ type: "spki", format: "der" }).toString("base64url"))
+    )
+    expect(yield* refusal(cluster.call("webrtc.open", { ...inRoom, token: forged }))).toEqual([
+      "TokenRefused",
+      "signature"
+    ])
+  })
+)
