@@ -27,6 +27,12 @@ export interface VideoOptions {
   /** Default 320x240. */
   readonly size?: string
   readonly ssrc?: number
+  /** Default 400. */
+  readonly kbps?: number
+  /** Default 1000. */
+  readonly packetBytes?: number
+  /** Frames from one key frame to the next. Default 50. */
+  readonly keyEvery?: number
   /** Of VP9: no frame takes more from the one before than its picture. */
   readonly resilient?: boolean
 }
@@ -34,12 +40,12 @@ export interface VideoOptions {
 const fps = 25
 
 const encoders: Readonly<Record<VideoCodec, ReadonlyArray<string>>> = {
-  vp8: "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 400k -auto-alt-ref 0 -lag-in-frames 0".split(" "),
-  vp9: "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 400k -auto-alt-ref 0 -lag-in-frames 0 -strict experimental".split(
+  vp8: "-c:v libvpx -deadline realtime -cpu-used 8 -auto-alt-ref 0 -lag-in-frames 0".split(" "),
+  vp9: "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -auto-alt-ref 0 -lag-in-frames 0 -strict experimental".split(
     " "
   ),
-  h264: "-c:v libx264 -preset ultrafast -tune zerolatency -b:v 400k -pix_fmt yuv420p".split(" "),
-  av1: "-c:v libaom-av1 -usage realtime -cpu-used 8 -b:v 400k -lag-in-frames 0 -pix_fmt yuv420p".split(" ")
+  h264: "-c:v libx264 -preset ultrafast -tune zerolatency -pix_fmt yuv420p".split(" "),
+  av1: "-c:v libaom-av1 -usage realtime -cpu-used 8 -lag-in-frames 0 -pix_fmt yuv420p".split(" ")
 }
 
 const caught = new Map<string, Promise<RealVideo>>()
@@ -54,12 +60,21 @@ export const realVideo = (options: VideoOptions) =>
   })
 
 const ffmpeg = async (options: VideoOptions, output: ReadonlyArray<string>) => {
-  const { codec, resilient = false, seconds, size = "320x240" } = options
+  const { codec, kbps = 400, keyEvery = 50, resilient = false, seconds, size = "320x240" } = options
   const source = `testsrc2=size=${size}:rate=${fps}:duration=${seconds}`
   const args = ["-hide_banner", "-loglevel", "error", "-nostdin", "-f", "lavfi", "-i", source]
   const child = spawn(
     "ffmpeg",
-    [...args, ...encoders[codec], ...(resilient ? ["-error-resilient", "1"] : []), "-g", "50", ...output],
+    [
+      ...args,
+      ...encoders[codec],
+      ...(resilient ? ["-error-resilient", "1"] : []),
+      "-b:v",
+      `${kbps}k`,
+      "-g",
+      String(keyEvery),
+      ...output
+    ],
     {
       // It prints what a receiver would have to be told.
       stdio: ["ignore", "ignore", "inherit"]
@@ -71,10 +86,10 @@ const ffmpeg = async (options: VideoOptions, output: ReadonlyArray<string>) => {
 
 /** The kernel drops datagrams when this process is not given the time to read them: then once more. */
 const captureWhole = async (options: VideoOptions): Promise<RealVideo> => {
-  const { seconds, ssrc = 1111 } = options
+  const { packetBytes = 1000, seconds, ssrc = 1111 } = options
   for (let attempt = 1; ; attempt++) {
     const socket = await listen()
-    const url = `rtp://127.0.0.1:${socket.port}?pkt_size=1000`
+    const url = `rtp://127.0.0.1:${socket.port}?pkt_size=${packetBytes}`
     await ffmpeg(options, ["-f", "rtp", "-payload_type", "96", "-ssrc", String(ssrc), url])
     // What the kernel still holds for the socket is read before this turn of the loop ends twice.
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
@@ -85,13 +100,13 @@ const captureWhole = async (options: VideoOptions): Promise<RealVideo> => {
 }
 
 const encodeAv1 = async (options: VideoOptions): Promise<RealVideo> => {
-  const { seconds, ssrc = 1111 } = options
+  const { packetBytes = 1000, seconds, ssrc = 1111 } = options
   const folder = await fsp.mkdtemp(path.join(os.tmpdir(), "ebb-av1-"))
   const file = path.join(folder, "video.ivf")
   await ffmpeg(options, ["-f", "ivf", file])
   const units = ivfFrames(await fsp.readFile(file))
   await fsp.rm(folder, { recursive: true })
-  const packets = av1Packets(units, { ssrc, ticksPerUnit: 90_000 / fps, maxBytes: 1000 })
+  const packets = av1Packets(units, { ssrc, ticksPerUnit: 90_000 / fps, maxBytes: packetBytes })
   return { packets, frames: seconds * fps, seconds }
 }
 
