@@ -159,7 +159,8 @@ export const layOut = (cameras: ReadonlyArray<Presence>): ReadonlyArray<Readonly
   return placements
 }
 
-const isSame = (a: Cell, b: Cell) => a.x === b.x && a.y === b.y && a.width === b.width
+const isSame = (a: Cell, b: Cell) =>
+  a.x === b.x && a.y === b.y && a.width === b.width && a.height === b.height
 
 /** As square as can be; a last row that is not full stands in the middle. */
 const cellOf = (place: number, count: number): Cell => {
