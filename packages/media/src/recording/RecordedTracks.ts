@@ -12,8 +12,6 @@ import type { RtpSequencer, TimedPacket } from "./rtp/RtpSequencer.ts"
 import type { PeerClock, TrackClock } from "./SenderClock.ts"
 import { makePeerClock, makeTrackClock, ntpToUs } from "./SenderClock.ts"
 
-export type { Codec } from "./rtp/Frame.ts"
-
 const codecs: ReadonlyMap<string, Codec> = new Map([
   ["audio/opus", "opus"],
   ["video/vp8", "vp8"],
@@ -22,10 +20,13 @@ const codecs: ReadonlyMap<string, Codec> = new Map([
   ["video/av1", "av1"]
 ])
 
+/** Hertz. A damaged or odd one would place frames nowhere. */
+const tellsTime = (clockRate: number): boolean => clockRate >= 1000 && clockRate <= 1_000_000
+
 export interface RecordedTrack {
   readonly track: TrackNumber
   readonly info: TrackInfo
-  /** Undefined for one that cannot be muxed: its packets are counted and stay in the journal. */
+  /** Undefined for one that cannot be muxed, or has no sensible clock: its packets are counted and stay in the journal. */
   readonly codec: Codec | undefined
   readonly clock: TrackClock
   readonly sequencer: RtpSequencer
@@ -99,7 +100,7 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
   }
 
   const begin = (number: TrackNumber, info: TrackInfo): void => {
-    const codec = codecs.get(info.mimeType.toLowerCase())
+    const codec = tellsTime(info.clockRate) ? codecs.get(info.mimeType.toLowerCase()) : undefined
     const parameterSets = info.parameters?.["sprop-parameter-sets"]
     const count = (reason: string) => track.dropped.set(reason, (track.dropped.get(reason) ?? 0) + 1)
     const drop = (reason: DropReason) => void count(reason)

@@ -16,8 +16,6 @@ import type { TimedPacket } from "./RtpSequencer.ts"
 import { vp8Depacketizer } from "./vp8.ts"
 import { makeVp9Depacketizer } from "./vp9.ts"
 
-export type { Frame } from "./Frame.ts"
-
 export type LossPolicy = "keep" | "untilKeyFrame"
 
 export interface FrameAssembler {
