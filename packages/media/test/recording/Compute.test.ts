@@ -230,6 +230,24 @@ describe("compute", () => {
   )
 
   it.live(
+    "is the same, byte by byte, when the host's wall clock is set back meanwhile",
+    () =>
+      Effect.gen(function* () {
+        const { compute, events, part, write } = yield* setUp
+        yield* write(events)
+        const undisturbed = yield* compute()
+        const setBack = events.map((event, i) =>
+          i === 200 ? { ...event, wallMs: 1_700_000_000_000 } : event
+        )
+        yield* write(setBack, { folder: `${part}2`, manifest: { recordingId: "rec2" } })
+        const receipt = yield* compute(`${part}2`)
+        assert.strictEqual(receipt.sha256, undisturbed.sha256)
+        assert.deepStrictEqual(receipt.tracks, undisturbed.tracks)
+      }),
+    patience
+  )
+
+  it.live(
     "counts frames that a sender hides, which a decoder takes and does not show",
     () =>
       Effect.gen(function* () {

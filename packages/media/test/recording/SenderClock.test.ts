@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { makePeerClock, makeTrackClock } from "../../src/recording/SenderClock.ts"
+import type { SenderWorld } from "./sentTime.ts"
+import { playSender, worst } from "./sentTime.ts"
 
 /** A sender whose clock runs at `1 + drift` of the node's and stands at another time altogether. */
 interface World {
@@ -174,4 +176,54 @@ describe("SenderClock", () => {
       })
     )
   })
+})
+
+/** Two hours of one peer, 20 ms away, its sound 60 ms longer in the encoder. Both counters wrap around. */
+const ada: SenderWorld = {
+  seed: 1,
+  seconds: 7200,
+  drift: 100e-6,
+  soundDrift: 0,
+  delayMs: 20,
+  jitterMs: 10,
+  soundLagMs: 60
+}
+
+const hard: Readonly<Record<string, Partial<SenderWorld>>> = {
+  "half of the reports lost": { isReportLost: (_, random) => random < 0.5 },
+  "no report for an hour, and a sound card that runs 50 ppm slow": {
+    soundDrift: -50e-6,
+    isReportLost: (second) => second > 1800 && second < 5400
+  },
+  "a full queue of 300 ms for a minute, and of 800 ms for half of one": {
+    congested: [
+      { from: 600, to: 660, ms: 300 },
+      { from: 2000, to: 2030, ms: 800 }
+    ],
+    isReportLost: (_, random) => random < 0.3
+  },
+  "sound and picture muted for a while, each on its own": {
+    muted: [
+      { track: 1, from: 1000, to: 1700 },
+      { track: 0, from: 3000, to: 3900 }
+    ]
+  },
+  "the sender's wall clock set back by an hour": { set: { at: 3000, by: -3600 } },
+  "the sender's wall clock set ahead by half a second": { set: { at: 3000, by: 0.5 } }
+}
+
+describe("two hours with clocks that are 100 ppm off", () => {
+  for (const [name, world] of Object.entries(hard)) {
+    it(`with ${name}: sound and picture of a peer agree within 40 ms, peers within 100 ms`, () => {
+      const one = playSender({ ...ada, ...world })
+      const other = playSender({ ...ada, ...world, seed: 2, drift: -100e-6, delayMs: 45 })
+      const together = Math.max(worst(one.video, one.audio), worst(other.video, other.audio))
+      const apart = Math.max(worst(one.video, other.video), worst(one.audio, other.audio))
+      console.log(
+        `${name}: sound and picture ${together.toFixed(1)} ms off at worst, peers ${apart.toFixed(1)} ms`
+      )
+      assert.isBelow(together, 40)
+      assert.isBelow(apart, 100)
+    })
+  }
 })

@@ -18,7 +18,8 @@ const aPart = (changes: Partial<TimedPart> = {}): TimedPart => ({
 /** What a host heard of a sender: reports every second, at the host's time minus `behindUs`, each late by its own delay. */
 const heard = (fromUs: number, toUs: number, behindUs: number, delayUs: (at: number) => number) => {
   const clock = makePeerClock()
-  for (let ntpUs = fromUs; ntpUs < toUs; ntpUs += us) clock.report(ntpUs + behindUs + delayUs(ntpUs), ntpUs)
+  for (let ntpUs = fromUs; ntpUs < toUs; ntpUs += us)
+    clock.report(ntpUs + behindUs + delayUs(ntpUs), ntpUs, 0)
   return clock
 }
 

@@ -90,6 +90,8 @@ export interface CaptureEvent {
   readonly data?: Data
   readonly pause?: Pause
   readonly resume?: Pause
+  /** Somebody sets the host's wall clock. */
+  readonly wallMs?: number
 }
 
 /** Writes a part's journal as if its events had happened at their times. Sealed unless told otherwise. */
@@ -116,6 +118,7 @@ export const writePart = Effect.fnUntraced(function* (options: {
     // Faster than time: the queue to the disk is for less than all of it.
     if (count % 2000 === 1999) yield* writer.written
     state.monotonicUs = start + event.atUs
+    state.wallMs = event.wallMs ?? state.wallMs
     const info = options.tracks[event.track]
     if (info === undefined) throw new Error(`no track ${event.track}`)
     const track = begun.get(event.track) ?? writer.track(info)
