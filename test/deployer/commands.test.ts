@@ -6,7 +6,7 @@ import { until } from "../support/until.ts"
 import { ebbCluster, ebbProgram, jsonOf, nodeCommand, ran, serverOf, stateFolder } from "./ebbCluster.ts"
 
 const commands =
-  "up,rollout,nodes,rooms,recordings,recordings list,recordings show,recordings play,recordings recover,recordings give-up,cordon,uncordon,drain,undrain"
+  "up,rollout,nodes,rooms,recordings,recordings list,recordings show,recordings play,recordings recover,recordings give-up,cordon,uncordon,drain,undrain,token"
 
 describe("ebb --help", () => {
   it.live(

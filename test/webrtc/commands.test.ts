@@ -12,6 +12,8 @@ import {
   tokenSecret,
   webRtcEnvironment
 } from "../support/browser/browserPeer.ts"
+import { ebbProgram } from "../deployer/ebbCluster.ts"
+import { startProgram } from "../support/program.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 import { type TestCluster, testCluster } from "../support/testCluster.ts"
 import { until } from "../support/until.ts"
@@ -243,5 +245,27 @@ it.live("keys are changed by having both: a file with a public key beside a secr
       "TokenRefused",
       "signature"
     ])
+  })
+)
+
+it.live("`ebb token` signs what a node takes", () =>
+  Effect.gen(function* () {
+    const cluster = yield* testCluster
+    yield* roomWith(cluster, webRtcEnvironment)
+    const words = ["token", roomId, "ada", "--can", "audio", "--ttl", "60"]
+    const signed = yield* startProgram(process.execPath, [ebbProgram, ...words], { env: webRtcEnvironment })
+    expect(yield* signed.exited).toMatchObject({ code: 0 })
+    const [token = "", ...more] = signed.lines
+    expect(more).toEqual([])
+    yield* cluster.call("webrtc.open", { ...inRoom, token })
+    yield* cluster.call("webrtc.produce", { ...microphone, token })
+    const chat = { ...inRoom, token, producerId: "chat", sctpStreamParameters: { streamId: 1 } }
+    expect(yield* refusal(cluster.call("webrtc.produceData", chat))).toEqual(["TokenRefused", "grant"])
+
+    const unsigned = yield* startProgram(process.execPath, [ebbProgram, "token", roomId, "ada"], {
+      env: { EBB_TOKEN_SECRET: "too-short-for-anybody" }
+    })
+    expect(yield* unsigned.exited).toMatchObject({ code: 1 })
+    expect(unsigned.lines.join()).not.toContain("too-short-for-anybody")
   })
 )

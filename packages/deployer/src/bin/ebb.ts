@@ -17,6 +17,7 @@ import { cordon, drain, uncordon, undrain } from "../cli/nodeCommands.ts"
 import { recordings } from "../cli/recordings.ts"
 import { Ended, exitCodes, root } from "../cli/root.ts"
 import { rollout } from "../cli/rollout.ts"
+import { token } from "../cli/token.ts"
 import { up } from "../cli/up.ts"
 import { version } from "../cli/version.ts"
 
@@ -34,7 +35,7 @@ const ebb = root.pipe(
       "130 ended or detached by Ctrl-C."
     )
   ),
-  Command.withSubcommands([up, rollout, nodes, rooms, recordings, cordon, uncordon, drain, undrain])
+  Command.withSubcommands([up, rollout, nodes, rooms, recordings, cordon, uncordon, drain, undrain, token])
 )
 
 const exit = await Command.run(ebb, { version }).pipe(

@@ -45,7 +45,7 @@ export const nodeLaunch =
   })
 
 /** The path of a program of this installation's media package: its sources in development, what was built from them otherwise. */
-export const mediaProgram = (name: "ebb-node" | "ebb-recordings"): string => {
+export const mediaProgram = (name: "ebb-node" | "ebb-recordings" | "ebb-token"): string => {
   const protocol = import.meta.resolve("@ebb/media/protocol")
   const extension = protocol.endsWith(".ts") ? "ts" : "js"
   return fileURLToPath(new URL(`../bin/${name}.${extension}`, protocol))
