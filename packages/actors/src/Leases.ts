@@ -17,6 +17,7 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import { RegistryUnavailable } from "./ActorError.ts"
 import type { Id, Incarnation } from "./Address.ts"
 import { attend } from "./internal/attention.ts"
+import { tellDeaths } from "./internal/deathOracle.ts"
 import { monotonicMillis } from "./internal/monotonic.ts"
 import { decodeNodeLease, leaseBucket, LeaseTimes, type NodeLease } from "./NodeLease.ts"
 import { type Change, type Entry, Registry } from "./Registry.ts"
@@ -70,7 +71,8 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
     const bucket = yield* Effect.flatMap(Registry, (registry) =>
       registry.bucket(leaseBucket, { ttlMs: times.ttlMs })
     )
-    const attention = yield* attend(bucket, yield* Transport, times)
+    const transport = yield* Transport
+    const attention = yield* attend(bucket, transport, times)
     const seen = new Map<Id, Seen>()
     /** Over for good: removed by themselves, or replaced. */
     const ended = new Set<Incarnation>()
@@ -180,6 +182,10 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
       return "missing"
     })
 
+    const isDead = (incarnation: Incarnation) =>
+      Effect.map(deathOf(incarnation, times.renewMs / 4), (death) => death !== undefined)
+    yield* tellDeaths(transport, isDead)
+
     return {
       current: SubscriptionRef.get(view),
       changes: SubscriptionRef.changes(view),
@@ -190,8 +196,7 @@ const observe: Effect.Effect<Leases["Service"], RegistryUnavailable, Registry | 
           return atMs === undefined ? undefined : now - atMs
         }),
       incarnation: (incarnation) => Effect.sync(() => findIncarnation(incarnation)),
-      isDead: (incarnation) =>
-        Effect.map(deathOf(incarnation, times.renewMs / 4), (death) => death !== undefined),
+      isDead,
       deathOf: (incarnation) => deathOf(incarnation, 0)
     }
   })

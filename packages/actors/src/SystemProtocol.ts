@@ -4,7 +4,7 @@
  */
 import * as Schema from "effect/Schema"
 import { NoSuchActor, UndrainRefused } from "./ActorError.ts"
-import { Id } from "./Address.ts"
+import { Epoch, Id } from "./Address.ts"
 import { DrainDeadlines, Milliseconds } from "./Drain.ts"
 import { message, protocol } from "./Protocol.ts"
 
@@ -59,10 +59,22 @@ export const SystemProtocol = protocol(
     payload: { ...target, detail: Schema.String.check(Schema.isMaxLength(1024)), kill: Schema.Boolean },
     error: NoSuchActor
   }),
-  /** Answers when the target has ended, or without `terminated` after `holdMs`: then it lives, and the watcher asks again. */
+  /**
+   * Answers when the target has ended, or without `terminated` after `holdMs`: then it lives, and the watcher asks again. One name may have
+   * several lives, one after the other: with `life`, as an answer before gave it, or with the `epoch` that the watcher knows it by, only
+   * that one is meant, and `NoSuchActor` is its end.
+   */
   message("Watch", {
-    payload: { ...target, holdMs: Milliseconds },
-    success: Schema.Struct({ terminated: Schema.optionalKey(TerminatedWire) }),
+    payload: {
+      ...target,
+      holdMs: Milliseconds,
+      life: Schema.optionalKey(Schema.Int),
+      epoch: Schema.optionalKey(Epoch)
+    },
+    success: Schema.Struct({
+      terminated: Schema.optionalKey(TerminatedWire),
+      life: Schema.optionalKey(Schema.Int)
+    }),
     error: NoSuchActor
   })
 )

@@ -51,8 +51,13 @@ export const system: ProtocolSamples = {
   },
   Stop: { request: [{ ...target, detail: "over", kill: false }] },
   Watch: {
-    request: [{ ...target, holdMs: 15_000 }],
-    success: [{ terminated: { by: "itself", detail: "drained" } }, {}]
+    request: [{ ...target, holdMs: 15_000 }, after("0.1.0", { ...target, holdMs: 0, life: 3, epoch })],
+    success: [
+      { terminated: { by: "itself", detail: "drained" } },
+      {},
+      after("0.1.0", { terminated: { by: "crash", detail: "of it" }, life: 3 }),
+      after("0.1.0", { life: 3 })
+    ]
   }
 }
 
