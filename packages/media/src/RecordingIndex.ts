@@ -75,6 +75,7 @@ export class RecordingIndex extends Context.Service<
 
       const describe = (receipt: Receipt): RecordingInfo => {
         const part = receipt.parts[0]
+        const files = (receipt.files ?? []).map(({ name }) => store.locate(receipt.recordingId, name))
         const sum = (of: (each: Receipt["parts"][number]) => number) =>
           receipt.parts.reduce((all, each) => all + of(each), 0)
         return {
@@ -89,6 +90,7 @@ export class RecordingIndex extends Context.Service<
           bytes: receipt.bytes,
           durationMs: receipt.durationMs,
           computedAt: receipt.computedAt,
+          ...(files.length < 2 ? {} : { files }),
           ...(receipt.file === undefined ? {} : { file: store.locate(receipt.recordingId, receipt.file) }),
           ...(receipt.sha256 === undefined ? {} : { sha256: receipt.sha256 })
         }

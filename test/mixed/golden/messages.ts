@@ -97,6 +97,10 @@ const queuedRecording = {
   state: "Sealing",
   progress: { step: "queued", fraction: 0, position: 2 }
 }
+const severalFiles = {
+  ...computedRecording,
+  files: ["/data/results/rec/camera.webm", "/data/results/rec/microphone.webm"]
+}
 const recordingOptions = { result: "grid", kinds: ["audio", "video"], data: true }
 const pauseCause = { by: "ada", reason: "off the record" }
 const openedRoom = { roomId: "r1", nodeId: "n1", created: true }
@@ -379,7 +383,8 @@ const anyRecording = [
   computedRecording,
   after("0.1.0", givenUpRecording),
   after("0.1.0", pausedRecording),
-  after("0.1.0", queuedRecording)
+  after("0.1.0", queuedRecording),
+  after("0.1.0", severalFiles)
 ]
 const pausing: MessageSamples = {
   request: [after("0.1.0", {}), after("0.1.0", pauseCause)],

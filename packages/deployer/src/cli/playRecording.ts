@@ -72,8 +72,9 @@ export const play = Command.make(
         const recording = yield* call("recording.get", { recordingId }, patience)
         const file = yield* resultOf(recording)
         const here = isHere(file, recording)
-        const told = { outcome: "ok", recordingId, file, here }
-        if (print || output.json) return yield* output.result({ ...told, opened: false }, file)
+        const { files = [file] } = recording
+        const told = { outcome: "ok", recordingId, file, files, here }
+        if (print || output.json) return yield* output.result({ ...told, opened: false }, files.join("\n"))
         if (!here) {
           const { nodes } = yield* call("node.list", undefined, patience)
           const host = nodes.find(({ nodeId }) => nodeId === recording.nodeId)?.host
@@ -87,7 +88,11 @@ export const play = Command.make(
         }
         const program = opener()
         const isOpen = program !== undefined && (yield* opened(program, file))
-        yield* output.result({ ...told, opened: isOpen }, isOpen ? `opening ${file}` : file)
+        const more = files.length === 1 ? "" : `, the first of ${files.length} (--print names them)`
+        yield* output.result(
+          { ...told, opened: isOpen },
+          isOpen ? `opening ${file}${more}` : files.join("\n")
+        )
       })
     )
 ).pipe(

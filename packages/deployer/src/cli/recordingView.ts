@@ -107,7 +107,7 @@ export const fieldsOf = (
     ["tracks", recording.tracks],
     ["packets", `${recording.packets}, ${recording.lostPackets} lost`],
     ["bytes", recording.bytes],
-    ["file", recording.file],
+    ...(recording.files ?? [recording.file]).map((file) => ["file", file] as const),
     ["sha256", recording.sha256],
     ["journal", recording.state === "Computed" ? undefined : recording.folder],
     ["problem", recording.problem]

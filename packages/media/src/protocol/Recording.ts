@@ -78,6 +78,8 @@ export const RecordingInfo = Schema.Struct({
   folder: Schema.optionalKey(Schema.String),
   /** Where its result is, once computed; absent for a recording without a frame. */
   file: Schema.optionalKey(Schema.String),
+  /** All of the result, `file` first, when it is several. */
+  files: Schema.optionalKey(Schema.Array(Schema.String)),
   bytes: Schema.optionalKey(Schema.Number),
   sha256: Schema.optionalKey(Schema.String),
   durationMs: Schema.optionalKey(Millis),
