@@ -25,7 +25,7 @@ export interface Seam {
 export interface Splice {
   /** Frames of one source come in the order of their decoding. */
   readonly push: (source: number, frame: Placed) => void
-  /** The next frame before `untilMs`. To be decided rightly, everything up to `patienceMs` after it must have been pushed. */
+  /** The next frame before `untilMs`. To be decided rightly, everything up to two seconds after it must have been pushed. */
   readonly peek: (untilMs: number) => Placed | undefined
   /** Takes the frame that was peeked at; says from which source, and of the seam when that is another than before. */
   readonly take: () => { readonly source: number; readonly seam: Seam | undefined }
@@ -33,8 +33,10 @@ export interface Splice {
   readonly leftOut: ReadonlyArray<number>
 }
 
-/** A source that says nothing for so long has fallen silent. */
-export const patienceMs = 1000
+/** A source that says nothing for four frames, within these bounds, has fallen silent; sound, which need not be sent all the time, after a second. */
+const leastPatienceMs = 200
+const mostPatienceMs = 2000
+const soundPatienceMs = 1000
 
 /** `ranks[source]`: the greater one is preferred. No two are equal. */
 export const makeSplice = (ranks: ReadonlyArray<number>): Splice => {
@@ -46,6 +48,8 @@ export const makeSplice = (ranks: ReadonlyArray<number>): Splice => {
   let peeked: { readonly source: number; readonly frame: Placed } | undefined
 
   const rank = (source: number) => ranks[source] ?? 0
+  const patienceMs = (frame: Placed) =>
+    frame.durationMs > 0 ? soundPatienceMs : Math.min(Math.max(4 * stepMs, leastPatienceMs), mostPatienceMs)
   /** Two frames closer than this are of one moment. */
   const halfStepMs = () => Math.min(Math.max(stepMs / 2, 4), 20)
 
@@ -60,7 +64,7 @@ export const makeSplice = (ranks: ReadonlyArray<number>): Splice => {
     if (!frame.key) return false
     if (rank(source) > rank(current)) return true
     if (frame.timeMs < lastMs + half) return false
-    return queues[current]?.some(({ timeMs }) => timeMs <= frame.timeMs + patienceMs) !== true
+    return queues[current]?.some(({ timeMs }) => timeMs <= frame.timeMs + patienceMs(frame)) !== true
   }
 
   const earliest = (untilMs: number): number | undefined => {
