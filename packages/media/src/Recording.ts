@@ -56,7 +56,7 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     const over = Deferred.makeUnsafe<string>()
     const end = (reason: string) => Effect.asVoid(Deferred.succeed(over, reason))
     // Superseded or not, what was captured is sealed and computed.
-    yield* claimName(self, recordingKind, end)
+    yield* claimName(self, end)
     const startedAt = yield* Clock.currentTimeMillis
     const partFolder = folder.partFolder(recordingId)
     const journal = yield* JournalWriter.make({

@@ -30,7 +30,7 @@ export const room = define(roomKind, RoomProtocol, (self: Self, { nodeId, opened
     const roomId = self.address.id
     const engine = yield* MediaEngine
     // The name first: two nodes that both think they own a room must find out before either has a port open.
-    yield* claimName(self, roomKind, (detail) => self.stop(detail))
+    yield* claimName(self, (detail) => self.stop(detail))
     const media = yield* asProtocolError(engine.openRoom(roomId))
     opened(media)
     yield* Effect.forkScoped(Effect.flatMap(media.ended, (died) => self.stop(died.message)))

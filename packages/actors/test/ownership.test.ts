@@ -1,41 +1,28 @@
 /** A name that its owner may have lost while its node was cut off: who still talks to that owner, and who is refused. */
-import type { Address, Epoch } from "@ebb/actors"
-import {
-  ActorSystem,
-  define,
-  Directory,
-  Leases,
-  message,
-  type NodeLeaseBody,
-  protocol,
-  type Self
-} from "@ebb/actors"
-import { TestBus, TestRegistry } from "@ebb/actors/testing"
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import { TestClock } from "effect/testing"
-import { claimName } from "../src/claimName.ts"
-import { Membership } from "../src/Membership.ts"
+import type { Address, Epoch, HeldLease, Self } from "../src/index.ts"
+import {
+  ActorSystem,
+  define,
+  Directory,
+  holdLease,
+  Leases,
+  message,
+  ownName,
+  protocol
+} from "../src/index.ts"
+import { TestBus, TestRegistry } from "../src/testing/index.ts"
+import { body } from "./cluster.ts"
+import { quietly } from "./quietly.ts"
 
 const Talk = protocol(message("Say", { success: Schema.String }))
-
-const body: NodeLeaseBody = {
-  proto: [1, 1],
-  version: "v1",
-  life: "Serving",
-  admission: "open",
-  host: "h",
-  pid: 1,
-  startedAt: 0,
-  rooms: 0,
-  recordings: 0
-}
 
 const id = "r1"
 const name = { kind: "talk", id }
@@ -45,26 +32,30 @@ const cluster = Effect.gen(function* () {
   const bus = yield* TestBus.make()
   const registry = yield* TestRegistry.make(bus)
   const superseded = yield* Deferred.make<string>()
-  const talk = define("talk", Talk, (self: Self, says: string) =>
-    Effect.gen(function* () {
-      yield* claimName(self, "talk", (detail) => Effect.asVoid(Deferred.succeed(superseded, detail)))
-      return { Say: () => Effect.succeed(says) }
-    })
+  const talk = define(
+    "talk",
+    Talk,
+    (self: Self, { lease, says }: { readonly lease: HeldLease; readonly says: string }) =>
+      Effect.gen(function* () {
+        yield* ownName(self, lease, (by) => Effect.asVoid(Deferred.succeed(superseded, by.node)))
+        return { Say: () => Effect.succeed(says) }
+      })
   )
   const node = Effect.fnUntraced(function* (nodeId: string) {
     const outside = Layer.merge(bus.layer(nodeId), registry.layer(nodeId))
-    const services = yield* Layer.mergeAll(Membership.layer(body), Directory.layer).pipe(
-      Layer.provideMerge(Layer.mergeAll(ActorSystem.layer({ cluster: "test", nodeId }), Leases.layer)),
-      Layer.provideMerge(outside),
-      Layer.build
-    )
+    const services = yield* Layer.mergeAll(
+      ActorSystem.layer({ cluster: "test", nodeId }),
+      Directory.layer
+    ).pipe(Layer.provideMerge(Leases.layer), Layer.provideMerge(outside), Layer.build)
     const system = Context.get(services, ActorSystem)
+    const { incarnation } = system
+    const lease = yield* Effect.provide(holdLease({ nodeId, incarnation, initial: body() }), services)
     const directory = Context.get(services, Directory)
     return {
       system,
       directory,
-      lease: Context.get(services, Membership),
-      spawn: (says: string) => Effect.provide(system.spawn(talk, id, says), services),
+      lease,
+      spawn: (says: string) => Effect.provide(system.spawn(talk, id, { lease, says }), services),
       lookup: Effect.flatMap(directory.lookup(name), (found) =>
         found === undefined ? Effect.die("nobody has it") : Effect.succeed(found)
       ),
@@ -105,8 +96,7 @@ const lookWhileSlow = Effect.fnUntraced(function* (
   return seen
 })
 
-const test = (sentence: string, run: Effect.Effect<void, unknown>) =>
-  it.effect(sentence, () => Effect.provideService(run, References.MinimumLogLevel, "None"))
+const test = (sentence: string, run: Effect.Effect<void, unknown>) => it.effect(sentence, () => quietly(run))
 
 describe("an owner whose node was cut off", () => {
   test(
@@ -147,7 +137,7 @@ describe("an owner whose node was cut off", () => {
       const look = Effect.map(b.ask(address, epoch), answerOf)
       const seen = yield* lookWhileSlow(stage, look, isTold)
       expect(new Set(seen)).toEqual(new Set(["stale"]))
-      expect(yield* Deferred.await(superseded)).toContain("node 'b' has the name now")
+      expect(yield* Deferred.await(superseded)).toBe("b")
     }).pipe(Effect.scoped)
   )
 })
