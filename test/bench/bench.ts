@@ -15,6 +15,7 @@ import * as References from "effect/References"
 import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import type { Group } from "./groups/Group.ts"
+import { compute } from "./groups/compute.ts"
 import * as local from "./groups/local.ts"
 import { node } from "./groups/node.ts"
 import { recordings } from "./groups/recordings.ts"
@@ -35,6 +36,7 @@ const groups: ReadonlyArray<Group> = [
   local.bytes,
   scale,
   node,
+  compute,
   recordings
 ]
 

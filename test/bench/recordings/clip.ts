@@ -12,6 +12,26 @@ export interface Clip {
   readonly audio: ReadonlyArray<string>
 }
 
+/** One stream of the clip, again and again: its packets by their number, from 0 on, as one stream without an end. */
+export const endless = (clip: Clip, kind: keyof Clip) => {
+  const clockRate = kind === "video" ? 90_000 : 48_000
+  const packets = clip[kind].map((text) => Buffer.from(text, "base64"))
+  const first = packets[0]?.readUInt32BE(4) ?? 0
+  const ticksOf = packets.map((packet) => (packet.readUInt32BE(4) - first) >>> 0)
+  const ticks = (n: number) =>
+    Math.floor(n / packets.length) * clipSeconds * clockRate + (ticksOf[n % packets.length] ?? 0)
+  return {
+    /** When it is due, in ms from the beginning. */
+    dueMs: (n: number) => (ticks(n) / clockRate) * 1000,
+    packet: (n: number): Buffer => {
+      const copy = Buffer.from(packets[n % packets.length] ?? [])
+      copy.writeUInt16BE(n & 0xffff, 2)
+      copy.writeUInt32BE(ticks(n) >>> 0, 4)
+      return copy
+    }
+  }
+}
+
 export const makeClip = Effect.gen(function* () {
   const video = yield* caught
   const audio = yield* caught
