@@ -126,4 +126,19 @@ describe("spatial layers of VP9", () => {
       }),
     60_000
   )
+
+  it.live(
+    "have a size also where the highest one repeats a picture",
+    () =>
+      Effect.gen(function* () {
+        const [key] = yield* realFrames
+        const { frames } = assemble([
+          { hex: "ac050007", data: wholeOf(key), picture: 0, marker: false },
+          { hex: "ac050307", data: Buffer.of(0x88), picture: 0, marker: true }
+        ])
+        assert.deepInclude(frames[0], { key: true, width: 320, height: 240, shown: true })
+        assert.strictEqual((yield* shown(frames)).length, 1)
+      }),
+    60_000
+  )
 })

@@ -85,10 +85,11 @@ export const makeVp9Depacketizer = (): Depacketizer<Vp9Fragment> => {
         frames.push(frame)
       }
       const [lowest] = frames
-      const highest = frames.at(-1)
-      if (lowest === undefined || highest === undefined) return "malformedFrame"
+      if (lowest === undefined) return "malformedFrame"
       const { key } = lowest.header
-      const { width, height } = key ? highest.header.size : { width: 0, height: 0 }
+      // The highest layer may repeat a frame, and then has no size of its own.
+      const highest = frames.findLast(({ header }) => header.size.width > 0)
+      const { width, height } = (key ? highest?.header.size : undefined) ?? { width: 0, height: 0 }
       const data = frames.length === 1 ? lowest.data : superframe(frames)
       if (typeof data === "string") return data
       const shown = frames.some(({ header }) => header.shown) || innerFrameShown(lowest.data)
