@@ -1,9 +1,8 @@
 /** Everything that a process needs of NATS, on one connection: its transport and its registry. */
 import * as Layer from "effect/Layer"
-import type { NatsUnavailable } from "../ActorError.ts"
+import type { NatsRefused, NatsUnavailable } from "../ActorError.ts"
 import type { Registry } from "../Registry.ts"
 import type { Transport } from "../Transport.ts"
-import type { NatsRefused } from "./NatsRefused.ts"
 import { NatsConnection, type NatsOptions } from "./NatsConnection.ts"
 import * as NatsRegistry from "./NatsRegistry.ts"
 import * as NatsTransport from "./NatsTransport.ts"

@@ -13,10 +13,9 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { connect, DebugEvents, Events, type NatsConnection as Client } from "nats"
-import { NatsUnavailable } from "../ActorError.ts"
+import { NatsRefused, NatsUnavailable } from "../ActorError.ts"
 import type { Id } from "../Address.ts"
 import { monotonicMillis } from "../internal/monotonic.ts"
-import { NatsRefused } from "./NatsRefused.ts"
 import { natsSecurity, type NatsSecurity, refusal } from "./natsSecurity.ts"
 
 export interface NatsOptions extends NatsSecurity {
