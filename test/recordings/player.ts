@@ -65,7 +65,7 @@ const play = async (page: Page, { file, picture, seekToMs }: PlayOptions): Promi
     context?.drawImage(video, 0, 0, canvas.width, canvas.height)
     const points = context?.getImageData(0, 0, canvas.width, canvas.height).data ?? []
     const colours = new Set<string>()
-    for (let at = 0; at < points.length; at += 4) colours.add([...points.slice(at, at + 3)].join())
+    for (let at = 0; at < points.length; at += 4) colours.add(points.slice(at, at + 3).join())
     return {
       durationMs: video.duration * 1000,
       width: video.videoWidth,
