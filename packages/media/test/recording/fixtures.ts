@@ -99,7 +99,8 @@ export const writePart = Effect.fnUntraced(function* (options: {
   readonly folder: string
   readonly manifest?: Partial<Manifest>
   readonly tracks: Readonly<Record<string, TrackInfo>>
-  readonly events: ReadonlyArray<CaptureEvent>
+  /** In any order, or, of what is longer than memory, one after the other in theirs. */
+  readonly events: ReadonlyArray<CaptureEvent> | Iterable<CaptureEvent>
   readonly seal?: boolean
   /** The host's clocks at the start of the part. */
   readonly clocks?: { readonly monotonicUs: number; readonly wallMs: number }
@@ -113,10 +114,11 @@ export const writePart = Effect.fnUntraced(function* (options: {
     manifest: aManifest(options.manifest),
     thread: journalThread
   }).pipe(Effect.provideService(Clock.Clock, clock))
-  const events = options.events.toSorted((a, b) => a.atUs - b.atUs)
-  for (const [count, event] of events.entries()) {
+  const { events } = options
+  let count = 0
+  for (const event of Array.isArray(events) ? events.toSorted((a, b) => a.atUs - b.atUs) : events) {
     // Faster than time: the queue to the disk is for less than all of it.
-    if (count % 2000 === 1999) yield* writer.written
+    if (++count % 2000 === 0) yield* writer.written
     state.monotonicUs = start + event.atUs
     state.wallMs = event.wallMs ?? state.wallMs
     const info = options.tracks[event.track]

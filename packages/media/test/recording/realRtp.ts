@@ -22,35 +22,40 @@ const fps = 25
 
 const caught = new Map<string, Promise<RealRtp>>()
 
-/**
- * The same stream for all tests of a file: encoding takes longer than most of them. Another `kbit` (400 when absent) is another encoding of the
- * same pictures.
- */
-export const realRtp = ({ kbit = 400, seconds }: { readonly kbit?: number; readonly seconds: number }) =>
+export interface RealRtpOptions {
+  readonly seconds: number
+  /** Of the video, default 400. Another one is another encoding of the same pictures. */
+  readonly kbit?: number
+  /** Default 320x240. */
+  readonly size?: string
+}
+
+/** The same stream for all tests of a file: encoding takes longer than most of them. */
+export const realRtp = (options: RealRtpOptions) =>
   Effect.promise(() => {
-    const name = `${seconds} s of ${kbit} kbit/s`
-    const known = caught.get(name) ?? captureWhole(seconds, kbit)
+    const name = JSON.stringify(options)
+    const known = caught.get(name) ?? captureWhole(options)
     caught.set(name, known)
     return known
   })
 
 /** The kernel drops datagrams when this process is not given the time to read them: then once more. */
-const captureWhole = async (seconds: number, kbit: number): Promise<RealRtp> => {
+const captureWhole = async (options: RealRtpOptions): Promise<RealRtp> => {
   for (let attempt = 1; ; attempt++) {
-    const source = await capture(seconds, kbit)
+    const source = await capture(options)
     const lost = [source.video, source.audio].some((packets) => !isGapless(packets))
     if (!lost) return source
     if (attempt === 5) throw new Error("the machine is too busy to catch ffmpeg's packets")
   }
 }
 
-const capture = async (seconds: number, kbit: number): Promise<RealRtp> => {
+const capture = async ({ kbit = 400, seconds, size = "320x240" }: RealRtpOptions): Promise<RealRtp> => {
   const [video, audio] = await Promise.all([listen(), listen()])
   const child = spawn(
     "ffmpeg",
     [
       ["-hide_banner", "-loglevel", "error", "-nostdin"],
-      ["-f", "lavfi", "-i", `testsrc2=size=320x240:rate=${fps}:duration=${seconds}`],
+      ["-f", "lavfi", "-i", `testsrc2=size=${size}:rate=${fps}:duration=${seconds}`],
       ["-f", "lavfi", "-i", `sine=frequency=440:sample_rate=48000:duration=${seconds}`],
       [
         "-map",
