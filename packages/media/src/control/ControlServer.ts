@@ -7,14 +7,11 @@
  */
 import type { Frame, Tag } from "@ebb/actors"
 import {
-  ActorCrashed,
   ActorSystem,
   codecOf,
   MailboxFull,
   MalformedMessage,
-  maxFrameBytes,
   NodeIsolated,
-  pack,
   Transport,
   unpack,
   UnsupportedMessage
@@ -24,22 +21,19 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { commandMetrics } from "../MediaMetrics.ts"
 import { isReading, type Lane, makeLanes } from "./commandLanes.ts"
 import { makeCommandTally } from "./commandTally.ts"
 import { Membership } from "../Membership.ts"
 import type { ControlMessage } from "../protocol/Control.ts"
-import { AnswerTooLarge, ControlError, ControlProtocol } from "../protocol/Control.ts"
+import { ControlProtocol } from "../protocol/Control.ts"
 import type { ControlServices } from "./ControlHandlers.ts"
 import { controlHandlers } from "./ControlHandlers.ts"
+import { replyOf } from "./reply.ts"
 
 /** How long the end waits for commands that were begun, in milliseconds. */
 const finishMs = 5000
-
-const isControlError = Schema.is(ControlError)
-const encodeError = Schema.encodeUnknownExit(ControlError)
 
 /** No command takes bytes; a schema whose fields may all be left out would take them for an empty map. */
 const isPlainMap = (value: unknown): value is object =>
@@ -117,8 +111,9 @@ export const serveControl = Effect.gen(function* () {
       Effect.flatMap((exit) =>
         Effect.andThen(
           Effect.sync(() => {
-            frame.respond?.(replyOf(exit))
-            record(command, outcomeOf(exit), (performance.now() - beganAt) / 1000)
+            const reply = replyOf(command, exit)
+            frame.respond?.(reply.frame)
+            record(command, reply.outcome, (performance.now() - beganAt) / 1000)
           }),
           Exit.isFailure(exit) && Cause.hasDies(exit.cause)
             ? Effect.logError(`BUG: the command ${frame.subject} died`, exit.cause)
@@ -141,11 +136,10 @@ export const serveControl = Effect.gen(function* () {
       const command = isCommand(named) ? named : "unknown"
       const lane = laneOf(command)
       if (!lane.enter()) {
-        record(command, "MailboxFull", 0)
-        const { capacity } = lane
-        return frame.respond(
-          replyOf(Exit.fail(new MailboxFull({ kind: "control", id: system.nodeId, capacity })))
-        )
+        const full = new MailboxFull({ kind: "control", id: system.nodeId, capacity: lane.capacity })
+        const reply = replyOf(command, Exit.fail(full))
+        record(command, reply.outcome, 0)
+        return frame.respond(reply.frame)
       }
       run(answer(frame, command, lane))
     },
@@ -162,27 +156,3 @@ const asked = (traceparent: string | undefined) => {
 }
 const traceparentPattern =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)/
-
-/** Errors of the protocol alone have names that are known beforehand. */
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
-  if (Exit.isSuccess(exit)) return "ok"
-  const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" && isControlError(error.value) ? error.value._tag : "Defect"
-}
-
-const replyOf = (exit: Exit.Exit<unknown, unknown>): Uint8Array => {
-  if (Exit.isSuccess(exit)) {
-    const reply = pack({ ok: exit.value ?? {} })
-    return reply.length <= maxFrameBytes
-      ? reply
-      : replyOf(Exit.fail(new AnswerTooLarge({ bytes: reply.length, maxBytes: maxFrameBytes })))
-  }
-  const error = Cause.squash(exit.cause)
-  const encoded = encodeError(error)
-  if (Exit.isSuccess(encoded)) {
-    const { message, retry } = error as ControlError
-    return pack({ error: { ...encoded.value, message, retry } })
-  }
-  const reason = "the node failed at it; its log says how"
-  return replyOf(Exit.fail(new ActorCrashed({ kind: "control", id: "", reason })))
-}
