@@ -107,3 +107,63 @@ it.live(
     }),
   120_000
 )
+
+/** When each picture is shown, in milliseconds, and how wide it is. */
+const shownPictures = (file: string) => {
+  const what = ["-select_streams", "v", "-show_entries", "frame=pts_time,width", "-of", "csv=p=0"]
+  return execFileSync("ffprobe", ["-v", "error", ...what, file], { encoding: "utf8" })
+    .split("\n")
+    .flatMap((line) => {
+      const [seconds, width] = line.split(",").map(Number)
+      return seconds === undefined || width === undefined ? [] : [{ atMs: seconds * 1000, width }]
+    })
+}
+
+it.live(
+  "a camera whose best layer stops goes on in the next one at once: a key frame of it was asked for",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const { call } = cluster
+      yield* cluster.node("a", { env: webRtcEnvironment })
+      yield* call("room.create", { roomId: "talk" })
+      yield* call("recording.start", { roomId: "talk", recordingId: "rec" })
+      const recording = call("recording.get", { recordingId: "rec" })
+      const browser = yield* openBrowser
+      const token = yield* tokenFor("talk", "ada")
+      const ada = yield* browserPeer(browser, { call, roomId: "talk", transportId: "ada", token })
+      yield* ada.open
+      yield* ada.camera({ producerId: "camera", from: "drawn" })
+      // Its best layer is there, and all have begun.
+      yield* until(
+        ada.page((peer) => peer.sent("camera")),
+        (sent) => sent.every(({ frames }) => frames > 40)
+      )
+      yield* ada.page((peer) => peer.bestLayer("camera", 1))
+      const lower = yield* ada.page((peer) => peer.sent("camera"))
+      const later = (layer: number) => (lower[layer]?.frames ?? 0) + 75
+      yield* until(
+        ada.page((peer) => peer.sent("camera")),
+        (sent) => (sent[0]?.frames ?? 0) > later(0) && (sent[1]?.frames ?? 0) > later(1)
+      )
+      yield* call("recording.stop", { recordingId: "rec" })
+      const { file, problem, state } = yield* until(
+        recording,
+        (info) => info.state === "Computed" || info.state === "Failed"
+      )
+      assert.strictEqual(state, "Computed", problem)
+      const pictures = shownPictures(file ?? "")
+      const widths = pictures.map(({ width }) => width)
+      assert.strictEqual(widths.at(-1), 480)
+      assert.include(widths, 960)
+      // After the best one has stopped there is a moment without a picture, and no more than that.
+      const change = widths.lastIndexOf(960)
+      const gapMs = (pictures[change + 1]?.atMs ?? Infinity) - (pictures[change]?.atMs ?? 0)
+      assert.isBelow(gapMs, 2000)
+      assert.isAbove(widths.length - change, 20)
+      yield* Effect.logInfo(
+        JSON.stringify({ gapMs, pictures: pictures.length, after: widths.length - change })
+      )
+    }),
+  120_000
+)

@@ -66,6 +66,8 @@ export interface PagePeer {
   restartIce(): Promise<void>
   connectionState(): string
   /** From its own side, without a word to the node but DTLS's own. */
+  /** Higher layers than this are not sent any more. */
+  bestLayer(producerId: string, layer: number): Promise<void>
   hangUp(): void
 }
 
@@ -231,6 +233,10 @@ globalThis.peer = {
         codec: codecs.get(stream["codecId"]) ?? ""
       }))
       .toSorted((a, b) => a.rid.localeCompare(b.rid))
+  },
+
+  async bestLayer(producerId, layer) {
+    await of(producers, producerId).setMaxSpatialLayer(layer)
   },
 
   async stop(producerId) {

@@ -3,10 +3,12 @@
  * node with its RTP timestamp as it was sent; of a data producer by a data consumer, message by message.
  */
 import type { DirectTransport, Router } from "mediasoup/types"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { UnknownProducer } from "../../MediaError.ts"
 import type { CaptureInfo, CaptureSink, DataProducerInfo, DataSink } from "../RoomMedia.ts"
 import { holdCapture, type Capture } from "./captured.ts"
+import { makeLayerWatch } from "./layerWatch.ts"
 import type { LiveData, LiveProducer } from "./liveProducer.ts"
 import { requestScoped, type Door } from "./mediasoupDoor.ts"
 import { codecParameters } from "./rtpCodecs.ts"
@@ -58,13 +60,24 @@ export const openCapture = Effect.fnUntraced(function* <E, R>(
     ssrcs,
     take: (report: Parameters<CaptureSink["senderReport"]>[0]) => sink.senderReport(report)
   }
+  const clock = yield* Clock.Clock
+  const watch = ssrcs.length > 1 ? makeLayerWatch() : undefined
+  const askOfRest = (packet: Buffer) => {
+    const nowMs = Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+    const ends = (packet.readUInt8(1) & 0x80) !== 0
+    if (watch?.packet(packet.readUInt32BE(8), ends, nowMs) !== true) return
+    // Refused only of a consumer that is closed.
+    void consumer.requestKeyFrame().catch(() => undefined)
+  }
   yield* holdCapture(door, captures, {
     producerId,
     flow: consumer,
     requestKeyFrame: () => consumer.requestKeyFrame(),
     listen: (isOver, gone) => {
       consumer.on("rtp", (packet) => {
-        if (!isOver()) sink.rtp(packet)
+        if (isOver()) return
+        sink.rtp(packet)
+        if (watch !== undefined) askOfRest(packet)
       })
       consumer.on("producerclose", gone)
       consumer.on("transportclose", gone)
