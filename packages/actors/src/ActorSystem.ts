@@ -19,8 +19,9 @@ import { DeadLetters } from "./DeadLetters.ts"
 import type { DrainOutcome, DrainRequest } from "./Drain.ts"
 import { ActorMetrics } from "./internal/actorMetrics.ts"
 import type { CellHost, StateListener } from "./internal/cell.ts"
-import type { Terminated } from "./Supervision.ts"
 import { Cell, nameOf } from "./internal/cell.ts"
+import { type IsDead, isKnownDead } from "./internal/deathOracle.ts"
+import { Endings } from "./internal/endings.ts"
 import type { SystemMessage } from "./internal/inbound.ts"
 import { handleSystem, serveInbound } from "./internal/inbound.ts"
 import type { AnyHandlers } from "./internal/lane.ts"
@@ -31,6 +32,7 @@ import { askFar, remoteRef } from "./internal/remoteRef.ts"
 import type { AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
 import { defaultCapacity } from "./Mailbox.ts"
 import { instruments, observableGauge } from "./Metrics.ts"
+import { terminatedFar } from "./internal/watchFar.ts"
 import { SystemProtocol } from "./SystemProtocol.ts"
 import { Transport } from "./Transport.ts"
 
@@ -84,17 +86,16 @@ export class ActorSystem extends Context.Service<
     /** Calls back after each change of a live actor's state, synchronously, until it ends. */
     readonly onStateChange: (kind: string, id: Id, listener: StateListener) => void
 
-    /** How the runtime learns that a process is dead. Until it is set nobody is called dead. */
+    /**
+     * How the runtime learns that a process is dead, in place of `Leases` on the same transport: these it asks by itself. Where there are
+     * none, and until this is set, nobody is called dead.
+     */
     readonly setDeathOracle: (isDead: (incarnation: Incarnation) => Effect.Effect<boolean>) => void
   }
 >()("@ebb/actors/ActorSystem") {
   static readonly layer = (options: ActorSystemOptions): Layer.Layer<ActorSystem, never, Transport> =>
     Layer.effect(ActorSystem, makeActorSystem(options))
 }
-
-// How long one Watch is held open at the far side before it is asked again, in milliseconds: long enough to be cheap, short enough
-// that a lost answer is noticed.
-const watchHoldMs = 15_000
 
 /** Starts a runtime in the scope. Its incarnation is new each time. */
 export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystemOptions) {
@@ -110,8 +111,8 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
   yield* observableGauge(instruments.connected, {}, () =>
     Effect.runSyncWith(context)(transport.connectedSince) === undefined ? 0 : 1
   )
-  const host: CellHost = { context, deadLetters, metrics, cells }
-  let isDead: (of: Incarnation) => Effect.Effect<boolean> = () => Effect.succeed(false)
+  const host: CellHost = { context, deadLetters, metrics, cells, endings: new Endings() }
+  let isDead: IsDead = (of) => isKnownDead(transport, of)
   let asked = 0
   const far: Far = {
     transport,
@@ -207,21 +208,6 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     return { ask: ask as unknown as SystemRef["ask"] }
   }
 
-  const watch = (address: Address) => {
-    const { id, incarnation: to, kind } = address
-    const timeoutMs = watchHoldMs + defaultAskTimeoutMs
-    return system(to)
-      .ask("Watch", { kind, id, holdMs: watchHoldMs }, { timeoutMs })
-      .pipe(
-        Effect.map(
-          ({ terminated }) => terminated && { address, by: endedBy(terminated.by), detail: terminated.detail }
-        ),
-        Effect.catchTag("NoSuchActor", () =>
-          Effect.succeed<Terminated>({ address, by: "lost", detail: "it does not live there" })
-        )
-      )
-  }
-
   return ActorSystem.of({
     cluster: options.cluster,
     nodeId: options.nodeId,
@@ -238,7 +224,14 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
       const cell = address.incarnation === incarnation && host.cells.get(nameOf(address.kind, address.id))
       const ref = cell
         ? localRef(cell, protocol, epoch)
-        : remoteRef(far, protocol, address, names.actor(address), watch(address), epoch)
+        : remoteRef(
+            far,
+            protocol,
+            address,
+            names.actor(address),
+            terminatedFar(far, system, address, epoch),
+            epoch
+          )
       return metrics.measured(protocol, ref)
     },
     system,
@@ -253,7 +246,3 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
     }
   })
 })
-
-// Told by another version, perhaps: a word we do not know is still an end.
-const endedBy = (by: string): Terminated["by"] =>
-  by === "itself" || by === "parent" || by === "crash" || by === "kill" ? by : "lost"

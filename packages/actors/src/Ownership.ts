@@ -43,7 +43,10 @@ export const ownName = Effect.fnUntraced(function* (
   // have been done all the same.
   const toVerify = yield* Queue.sliding<void>(1)
   yield* lease.onLapse(doubt)
-  yield* Stream.merge(lease.resumed, Stream.tap(directory.registryLost, () => Effect.sync(doubt))).pipe(
+  yield* Stream.merge(
+    lease.resumed,
+    Stream.tap(directory.registryLost, () => Effect.sync(doubt))
+  ).pipe(
     Stream.runForEach(() => Queue.offer(toVerify, undefined)),
     Effect.forkScoped({ startImmediately: true })
   )

@@ -22,11 +22,15 @@ import { Drain, type Drained } from "../Drain.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
 import { type EndedBy, escalates, type OnCrash, type Terminated } from "../Supervision.ts"
 import type { ActorMetrics } from "./actorMetrics.ts"
+import type { Endings } from "./endings.ts"
 import { endRun } from "./endRun.ts"
 import { type AnyHandlers, describeCause, Lane, type LaneOwner } from "./lane.ts"
 import { ReplyStream } from "./replyStream.ts"
 import { Restart } from "./restart.ts"
 import type { AnyMessage, AnyStream, Protocol } from "./rpcSeam.ts"
+
+/** Lives begun in this process. */
+let lives = 0
 
 export type StateListener = (state: NodeState, change: StateChange) => void
 
@@ -37,6 +41,7 @@ export interface CellHost {
   readonly metrics: ActorMetrics
   /** Every live actor of the process by `kind/id`; each cell enters and leaves by itself. */
   readonly cells: Map<string, Cell>
+  readonly endings: Endings
 }
 
 export const nameOf = (kind: string, id: string): string => `${kind}/${id}`
@@ -67,11 +72,16 @@ export class Cell implements LaneOwner, Drained {
   readonly drain: Drain
   readonly lane: Lane
   readonly startedAtMs: number
+  /** Tells it from others that had, or will have, its name in this process. A restart is the same life. */
+  readonly life = ++lives
+  /** From another process: how it ends is kept for a while. */
+  isWatched = false
   readonly ended = Deferred.makeUnsafe<Terminated>()
   /** Succeeds when the actor serves; fails with its behaviour's own error when it could not start. */
   readonly started = Deferred.makeUnsafe<void, unknown>()
   /** The fencing epoch it holds its name by, once it has claimed it. Messages meant for another are refused. */
   epoch: Epoch | "unverified" | undefined
+  #firstEpoch: Epoch | undefined
 
   readonly #host: CellHost
   readonly #options: CellOptions
@@ -120,6 +130,18 @@ export class Cell implements LaneOwner, Drained {
 
   wallMs(): number {
     return this.#clock.currentTimeMillisUnsafe()
+  }
+
+  /** Says by which epoch it holds its name from now on. */
+  hold(epoch: Epoch | "unverified"): void {
+    this.epoch = epoch
+    if (epoch !== "unverified") this.#firstEpoch ??= epoch
+  }
+
+  /** Was the name another life's under that epoch? */
+  isLaterThan(epoch: Epoch): boolean {
+    const first = this.#firstEpoch
+    return first !== undefined && first.registry === epoch.registry && first.revision > epoch.revision
   }
 
   get isOver(): boolean {
@@ -376,7 +398,9 @@ export class Cell implements LaneOwner, Drained {
     // Most have served: an error that nobody reads is not made.
     if (!Deferred.isDoneUnsafe(this.started)) Deferred.doneUnsafe(this.started, this.#endedError())
     this.drain.ended({ by, detail, failed: by === "crash" })
-    Deferred.doneUnsafe(this.ended, Exit.succeed({ address: this.address, by, detail }))
+    const terminated: Terminated = { address: this.address, by, detail }
+    if (this.isWatched) this.#host.endings.add(this.life, terminated)
+    Deferred.doneUnsafe(this.ended, Exit.succeed(terminated))
     // One that escalates is no child less to wait for: the parent crashes in a moment.
     if (by !== "crash" || !escalates(this.#options.onCrash)) this.parent?.drain.childrenChanged()
   }

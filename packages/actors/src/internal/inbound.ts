@@ -54,15 +54,24 @@ const systemHandlers: {
   Admit: (cell, input) => Effect.sync(() => ({ changed: cell.admit(input.admission, input) })),
   Progress: (cell) => Effect.sync(() => cell.drain.progress()),
   Stop: (cell, input) => Effect.sync(() => cell.end(input.kill ? "kill" : "parent", input.detail)),
-  Watch: (cell, input) =>
-    Deferred.await(cell.ended).pipe(
-      Effect.map(({ by, detail }) => ({ terminated: { by, detail } })),
+  Watch: (cell, { holdMs }) => {
+    const { life } = cell
+    cell.isWatched = true
+    return Deferred.await(cell.ended).pipe(
+      Effect.map(({ by, detail }) => ({ terminated: { by, detail }, life })),
       Effect.timeoutOrElse({
-        duration: Math.min(input.holdMs, watchHoldMaxMs),
-        orElse: () => Effect.succeed({})
+        duration: Math.min(holdMs, watchHoldMaxMs),
+        orElse: () => Effect.succeed({ life })
       })
     )
+  }
 }
+
+type Watch = Payload<SystemMessage, "Watch">
+
+/** One name may have had several lives: is it this cell's that is watched? */
+const isMeant = (cell: Cell, { epoch, life }: Partial<Watch>): boolean =>
+  (life === undefined || life === cell.life) && (epoch === undefined || !cell.isLaterThan(epoch))
 
 /** Runs one system message, decoded, on the cell it names. */
 export const handleSystem = (
@@ -73,7 +82,14 @@ export const handleSystem = (
 ): Effect.Effect<unknown, unknown> =>
   Effect.suspend((): Effect.Effect<unknown, unknown> => {
     const { id, kind } = payload
-    const cell = host.cells.get(nameOf(kind, id))
+    const there = host.cells.get(nameOf(kind, id))
+    const cell = there !== undefined && isMeant(there, payload) ? there : undefined
+    if (cell === undefined && "life" in payload && payload.life !== undefined) {
+      const { life } = payload
+      const ended = host.endings.of(life)
+      if (ended !== undefined && ended.address.kind === kind && ended.address.id === id)
+        return Effect.succeed({ terminated: { by: ended.by, detail: ended.detail }, life })
+    }
     // The table pairs each tag with its own payload; the compiler cannot follow that through one call.
     if (cell === undefined) {
       host.deadLetters.drop("noActor", { kind, id, tag })

@@ -5,7 +5,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { AskError } from "../ActorError.ts"
@@ -147,7 +146,7 @@ export const remoteRef = <R extends AnyMessage>(
   protocol: Protocol<R>,
   address: Address,
   subject: string,
-  watch: Effect.Effect<Terminated | undefined, unknown>,
+  terminated: Effect.Effect<Terminated>,
   epoch?: Epoch
 ): ActorRef<R> => {
   const to = { subject, name: formatAddress(address), epoch }
@@ -168,26 +167,7 @@ export const remoteRef = <R extends AnyMessage>(
         Effect.catchTag("TransportError", (error) => Effect.fail(toAskError(error, to.name, tag, 0)))
       )
     },
-    terminated: terminatedFar(far, address, watch)
+    terminated
   }
   return ref as ActorRef<R>
-}
-
-/** Asks again and again: an answer is the truth, no answer is a question to the leases. */
-const terminatedFar = (
-  far: Far,
-  address: Address,
-  watch: Effect.Effect<Terminated | undefined, unknown>
-): Effect.Effect<Terminated> => {
-  const lost: Terminated = { address, by: "lost", detail: "its process is dead" }
-  const once: Effect.Effect<Terminated | undefined> = Effect.catch(watch, () =>
-    Effect.map(far.isDead(address.incarnation), (dead) => (dead ? lost : undefined))
-  )
-  return once.pipe(
-    Effect.flatMap((terminated) =>
-      terminated === undefined ? Effect.fail("alive") : Effect.succeed(terminated)
-    ),
-    Effect.retry(Schedule.spaced("500 millis")),
-    Effect.catch(() => Effect.never)
-  )
 }

@@ -79,7 +79,7 @@ export class SelfOfCell implements Self {
   }
 
   setEpoch(epoch: Epoch | "unverified"): void {
-    this.#cell.epoch = epoch
+    this.#cell.hold(epoch)
   }
 
   progress(): DrainProgress {
