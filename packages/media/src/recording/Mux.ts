@@ -176,6 +176,7 @@ export const muxRecording: (options: {
             timeMs: timeline.timeMs(part, us),
             key: frame.key,
             shown: frame.shown,
+            reordered: frame.reordered,
             durationMs: frame.durationUs / 1000,
             data: frame.data
           })
@@ -316,17 +317,27 @@ const noteSeam = (muxed: MuxedStream, seam: Seam): void => {
   else muxed.seams.push(seam)
 }
 
-/** The frame's time in whole milliseconds, later than the one before it on the same stream: decoders insist. */
+/**
+ * The frame's time in whole milliseconds, later than the one before it on the same stream: decoders insist. Only a frame that is shown before
+ * ones that are decoded before it goes back.
+ */
 const place = (stream: MuxedStream, frame: Placed): number => {
   const before = stream.lastMs
-  const timeMs = Math.max(Math.round(frame.timeMs), before + 1)
-  const step = stream.frames === 0 ? usualFrameMs : Math.min(timeMs - before, 1000)
+  const wanted = Math.round(frame.timeMs)
+  const goesBack = frame.reordered === true && wanted < before && wanted > stream.firstMs
+  const timeMs = goesBack ? wanted : Math.max(wanted, before + 1)
+  const step = stream.frames === 0 ? usualFrameMs : Math.min(Math.abs(timeMs - before), 1000)
   if (stream.frames === 0) stream.firstMs = timeMs
   stream.frames += 1
   if (frame.shown) {
     stream.shownFrames += 1
     stream.firstShownMs ??= timeMs
-    stream.lastShownMs = timeMs
+    stream.lastShownMs = Math.max(stream.lastShownMs ?? timeMs, timeMs)
+  }
+  if (goesBack) {
+    // What lies between the last one and those shown right before it says how long a frame lasts.
+    stream.endMs = before + Math.min(stream.endMs - before, step)
+    return timeMs
   }
   stream.endMs = timeMs + (frame.durationMs > 0 ? frame.durationMs : step)
   stream.lastMs = timeMs

@@ -9,6 +9,8 @@ export interface Placed {
   readonly timeMs: number
   readonly key: boolean
   readonly shown: boolean
+  /** Shown before frames that came before it. */
+  readonly reordered?: true | undefined
   /** Of sound; otherwise 0. */
   readonly durationMs: number
   readonly data: ReadonlyArray<Uint8Array>
@@ -101,10 +103,10 @@ export const makeSplice = (ranks: ReadonlyArray<number>): Splice => {
         current === undefined || current === source
           ? undefined
           : { from: current, to: source, atMs: frame.timeMs, gapMs: stepHere - stepMs }
-      if (seam === undefined && Number.isFinite(stepHere)) stepMs = Math.min(stepHere, 1000)
+      if (seam === undefined && Number.isFinite(stepHere) && stepHere > 0) stepMs = Math.min(stepHere, 1000)
       if (frame.durationMs > 0) stepMs = frame.durationMs
       current = source
-      lastMs = frame.timeMs
+      lastMs = Math.max(lastMs, frame.timeMs)
       return { source, seam }
     }
   }

@@ -35,6 +35,8 @@ export interface VideoOptions {
   readonly keyEvery?: number
   /** Of VP9: no frame takes more from the one before than its picture. */
   readonly resilient?: boolean
+  /** Of H.264: frames between two others that are decoded after both. Default none. */
+  readonly bFrames?: number
 }
 
 const fps = 25
@@ -69,6 +71,9 @@ const ffmpeg = async (options: VideoOptions, output: ReadonlyArray<string>) => {
       ...args,
       ...encoders[codec],
       ...(resilient ? ["-error-resilient", "1"] : []),
+      ...(options.bFrames === undefined
+        ? []
+        : ["-tune", "film", "-bf", String(options.bFrames), "-rc-lookahead", "5"]),
       "-b:v",
       `${kbps}k`,
       "-g",

@@ -13,6 +13,8 @@ export interface Frame {
   readonly key: boolean
   /** False for a frame that is decoded and not displayed. */
   readonly shown: boolean
+  /** Shown before frames that came before it: a B frame of H.264. Times need not grow there. */
+  readonly reordered?: true
   /** Of a key frame; otherwise 0. */
   readonly width: number
   readonly height: number

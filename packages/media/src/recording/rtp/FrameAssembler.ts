@@ -63,6 +63,8 @@ const makeOpusAssembler = ({ drop, emit }: AssemblerOptions): FrameAssembler => 
 /** A frame beyond these is rubbish: the largest key frames of 4K are a tenth of it. */
 const maxFrameBytes = 16 << 20
 const maxFragments = 1 << 14
+/** A B frame's timestamp is less than a second (of 90 kHz) behind; further back is another time, by a sender that began again. */
+const reorderTicks = 90_000
 
 const makeVideoAssembler = <F extends Fragment>(
   format: Depacketizer<F>,
@@ -80,6 +82,7 @@ const makeVideoAssembler = <F extends Fragment>(
   let headless: number | undefined
   let seenKey = false
   let lossSinceKey = false
+  let newestTicks = -Infinity
 
   const abandon = (reason: DropReason = "incompleteFrame"): void => {
     if (open === undefined) return
@@ -103,7 +106,11 @@ const makeVideoAssembler = <F extends Fragment>(
     }
     if (!seenKey) return drop("beforeKeyFrame")
     if (lossSinceKey && lossPolicy === "untilKeyFrame") return drop("afterLoss")
-    emit({ codec, ticks: frame.ticks, arrivalUs: frame.arrivalUs, durationUs: 0, ...picture })
+    const { arrivalUs, ticks } = frame
+    const behind = newestTicks - ticks
+    const reordered = codec === "h264" && behind > 0 && behind < reorderTicks
+    if (!reordered) newestTicks = ticks
+    emit({ codec, ticks, arrivalUs, durationUs: 0, ...picture, ...(reordered ? { reordered } : {}) })
   }
 
   return {
