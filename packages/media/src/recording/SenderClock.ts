@@ -52,20 +52,27 @@ const makeLowerCurve = () => {
     pieces: (): ReadonlyArray<ReadonlyArray<Knot>> => inTime(),
     curve: (): Curve => {
       const known = inTime()
+      // A sender of rubbish makes as many pieces as packets: they are searched, not walked through.
+      let latest = -Infinity
+      const begins = known.map(([begin]) => (latest = Math.max(latest, begin?.x ?? latest)))
       return {
-        at: (x) => {
-          // The last piece that has begun by then; before the first, the first.
-          let piece = known[0] ?? []
-          for (const candidate of known) {
-            const [begin] = candidate
-            if (begin === undefined || begin.x > x) break
-            piece = candidate
-          }
-          return interpolate(piece, x)
-        }
+        // The last piece that has begun by then; before the first, the first.
+        at: (x) => interpolate(known[Math.max(countUpTo(begins, x) - 1, 0)] ?? [], x)
       }
     }
   }
+}
+
+/** How many of them, which do not decrease, are not greater than `x`. */
+const countUpTo = (sorted: ReadonlyArray<number>, x: number): number => {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((sorted[middle] ?? Infinity) <= x) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** The knots that are not later than drift explains, seen from those around them. */
