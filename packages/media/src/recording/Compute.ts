@@ -20,7 +20,7 @@ import type {
   UnsupportedFormat
 } from "../MediaError.ts"
 import { JournalMissing, RecordingFileInvalid, VerificationFailed } from "../MediaError.ts"
-import { attempt, sizeIfThere } from "./internal/disk.ts"
+import { attempt, remove, sizeIfThere } from "./internal/disk.ts"
 import { receiptPart, receiptTracks } from "./internal/receiptContent.ts"
 import { software } from "./internal/software.ts"
 import { joinParts } from "./Join.ts"
@@ -94,7 +94,7 @@ export const compute: (
     const part = nameOf(parts)
     const asked = parts.findLast(({ manifest }) => manifest.options?.result !== undefined)?.manifest.options
       ?.result
-    const kind: ResultKind = asked === "tracks" || asked === "grid" ? asked : "file"
+    const askedKind: ResultKind = asked === "tracks" || asked === "grid" ? asked : "file"
 
     let told = { step: "", megabytes: 0 }
     const tell = (step: ComputeStep, bytesRead: number) => {
@@ -105,7 +105,12 @@ export const compute: (
     }
     const progress = (step: ComputeStep) => (bytesRead: number) => Effect.sync(() => tell(step, bytesRead))
 
-    const produce = Effect.fnUntraced(function* (lossPolicy: LossPolicy, without: ReadonlySet<number>) {
+    const staged = new Set<string>()
+    const produce = Effect.fnUntraced(function* (
+      kind: ResultKind,
+      lossPolicy: LossPolicy,
+      without: ReadonlySet<number>
+    ) {
       yield* progress("index")(0)
       let before = 0
       const indexes = yield* Effect.forEach(parts, ({ journalFile }, at) =>
@@ -129,7 +134,8 @@ export const compute: (
         kind,
         recording: joinParts(indexes, without),
         lossPolicy,
-        stage: (name) => store.stage(recordingId, part, name),
+        stage: (name) =>
+          Effect.tap(store.stage(recordingId, part, name), (file) => Effect.sync(() => staged.add(file))),
         software: software.name,
         silenceMs: options.silenceMs,
         onMuxed: progress("mux"),
@@ -138,11 +144,24 @@ export const compute: (
       })
     })
 
-    let result = yield* produce("keep", new Set())
-    // A decoder may refuse frames that follow a loss. A track without a loss is the same in the second attempt.
-    if (result.problems.length > 0) result = yield* produce("untilKeyFrame", new Set())
-    // What is left is a sender of rubbish: it must not cost the others their recording.
-    if (result.undecodable.length > 0) result = yield* produce("untilKeyFrame", new Set(result.undecodable))
+    const verified = Effect.fnUntraced(function* (kind: ResultKind) {
+      let result = yield* produce(kind, "keep", new Set())
+      // A decoder may refuse frames that follow a loss. A track without a loss is the same in the second attempt.
+      if (result.problems.length > 0) result = yield* produce(kind, "untilKeyFrame", new Set())
+      // What is left is a sender of rubbish: it must not cost the others their recording.
+      if (result.undecodable.length > 0) {
+        result = yield* produce(kind, "untilKeyFrame", new Set(result.undecodable))
+      }
+      return result
+    })
+    let kind = askedKind
+    let result = yield* verified(kind)
+    const because = result.problems.join("; ")
+    // An encoder that cannot, must not cost what needs none.
+    if (result.problems.length > 0 && kind === "grid") {
+      kind = "file"
+      result = yield* verified(kind)
+    }
     if (result.problems.length > 0) {
       return yield* new VerificationFailed({ recordingId, problems: result.problems })
     }
@@ -172,12 +191,15 @@ export const compute: (
       bytes: files[0]?.bytes ?? 0,
       ...(files.length === 0 ? {} : { files }),
       ...(kind === "file" ? {} : { result: kind }),
+      ...(kind === askedKind ? {} : { instead: { of: askedKind, because } }),
       computedAt: yield* Clock.currentTimeMillis,
       computedBy: options.computedBy,
       software: software.name
     }
     yield* store.putReceipt(recordingId, `receipt${suffix}.json`, receipt)
     yield* finishParts(parts, receipt)
+    // What was made on the way and is not of the result. Those of a process that is killed before go with the next one's.
+    yield* Effect.forEach(staged, remove, { discard: true })
     return receipt
   },
   Effect.scoped

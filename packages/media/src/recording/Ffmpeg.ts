@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import type { FfmpegMissing, FfmpegStalled } from "../MediaError.ts"
 import { defaultSilenceMs, runFfmpeg } from "./internal/ffmpegProcess.ts"
 
+/** The index of a large file is moved to its front without a word about how far that is. */
+const movingTakes = 5
+
 /** Its complaints; none means that it went well. `onTime`: how much of the output is made, in milliseconds. */
 export const ffmpeg = (
   args: ReadonlyArray<string>,
@@ -14,7 +17,8 @@ export const ffmpeg = (
     const us = /^out_time_us=(\d+)$/.exec(line)?.[1]
     if (us !== undefined) onTime(Number(us) / 1000)
   }
-  return Effect.map(runFfmpeg("ffmpeg", [...common, ...args], read, silenceMs), ({ errors }) => errors)
+  const run = runFfmpeg("ffmpeg", [...common, ...args], read, movingTakes * silenceMs)
+  return Effect.map(run, ({ errors }) => errors)
 }
 
 /** MP4 with its index in front, of the same packets. */

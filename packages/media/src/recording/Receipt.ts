@@ -116,8 +116,12 @@ export const Receipt = Schema.Struct({
       })
     )
   ),
-  /** What it was asked to be; absent means `file`. */
+  /** What it is; absent means `file`. */
   result: Schema.optionalKey(openLiterals(["file", "tracks", "grid"])),
+  /** What it was asked to be and could not be made, and why: rather something else than nothing. */
+  instead: Schema.optionalKey(
+    Schema.Struct({ of: openLiterals(["file", "tracks", "grid"]), because: Schema.String })
+  ),
   /** What was cut out because nothing was to be recorded. `wallMs`: when that was, ms since 1970. */
   pauses: Schema.optionalKey(
     Schema.Array(

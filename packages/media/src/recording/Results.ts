@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import type { FfmpegMissing, FfmpegStalled } from "../MediaError.ts"
-import { remove } from "./internal/disk.ts"
 import { makeGrid } from "./Grid.ts"
 import type { JoinedRecording, JoinedTrack } from "./Join.ts"
 import type { MuxedRecording, MuxedStream, MuxError, MuxTarget } from "./Mux.ts"
@@ -113,7 +112,6 @@ export const makeResult: (
         onFraction: options.onEncoded
       })
       const problems = [...made.problems, ...(yield* verifyPlayable(grid.path, made, silenceMs))]
-      yield* Effect.forEach(medias, ({ path }) => remove(path), { discard: true })
       return { recording, muxed, files: [grid, ...texts], problems, undecodable: [] }
     }
     return { recording, muxed, files: [...medias, ...texts], ...verdict }
@@ -132,7 +130,6 @@ const asMp4 = Effect.fnUntraced(function* (
   const { problems } =
     errors.length > 0 ? { problems: errors } : yield* verify(path, streams, { times: "fromZero" }, silenceMs)
   // What MP4 does not take as it is stays Matroska.
-  yield* remove(problems.length > 0 ? path : media.path)
   return problems.length > 0 ? media : { ...media, path, staged, extension: "mp4" }
 })
 

@@ -165,6 +165,62 @@ describe("a camera of several encodings", () => {
   )
 })
 
+describe.each(codecs)("a track of %s", (codec) => {
+  it.live(
+    "goes on in another part with another encoder's size and parameters, as a file and as a grid",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        for (const result of ["file", "tracks", "grid"] as const) {
+          const recordingId = `rec-${result}`
+          const sizes = ["320x240", "480x360"]
+          const parts = yield* Effect.forEach(sizes, (size, part) =>
+            Effect.gen(function* () {
+              const { packets } = yield* realVideo({ codec, seconds: 2, size, keyEvery: 25 })
+              const own = path.join(folder, `${recordingId}-${part}`)
+              yield* writePart({
+                folder: own,
+                manifest: { recordingId, part, incarnation: `i${part}`, options: { result } },
+                tracks: { camera: vp8Track({ producerId: "camera", mimeType: mimeTypes[codec] }) },
+                events: arriving("camera", packets, 90_000, 0),
+                // By the clock on the wall it begins when the first one ends.
+                clocks: { monotonicUs: 1000 * ms + part, wallMs: 1_795_000_000_000 + part * 2000 }
+              })
+              return own
+            })
+          )
+          const receipt = yield* compute(parts, { computedBy: "test" }).pipe(
+            Effect.provide(RecordingStore.folder(path.join(folder, "results")))
+          )
+          assert.deepInclude(receipt.tracks[0], { frames: 100, durationMs: 4000, lostPackets: 0 })
+          assert.isUndefined(receipt.instead)
+          if (result === "grid") continue
+          const file = path.join(folder, "results", recordingId, receipt.file ?? "")
+          assert.deepStrictEqual(widthsOf(file), [320, 480])
+        }
+      }),
+    patience
+  )
+})
+
+describe("what is not encoded again", () => {
+  it.live(
+    "has the same bytes when it is computed a second time, as one file and as a file for each track",
+    () =>
+      Effect.gen(function* () {
+        const { events, tracks } = yield* cameras
+        for (const result of ["file", "tracks"] as const) {
+          const [one, other] = [
+            yield* computed(result, tracks, events),
+            yield* computed(result, tracks, events)
+          ].map(({ receipt }) => receipt.files?.map(({ name, sha256 }) => ({ name, sha256 })))
+          assert.deepStrictEqual(other, one)
+        }
+      }),
+    patience
+  )
+})
+
 /** How bright a column of the picture is, 0 to 255. */
 const brightness = (file: string, second: number, x: number): number => {
   const args = ["-v", "error", "-ss", String(second), "-i", file, "-frames:v", "1"]
@@ -180,6 +236,7 @@ const widthsOf = (file: string): ReadonlyArray<number> =>
     .trim()
     .split("\n")
     .map((line) => Number.parseInt(line, 10))
+    .filter((width) => width > 0)
     .filter((width, i, all) => width !== all[i - 1])
 
 /** What lies at the top of an MP4. */

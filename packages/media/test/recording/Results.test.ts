@@ -7,10 +7,12 @@ import * as path from "node:path"
 import { compute } from "../../src/recording/Compute.ts"
 import { probe } from "../../src/recording/Ffprobe.ts"
 import type { TrackInfo } from "../../src/recording/JournalFormat.ts"
+import { readReceipt } from "../../src/recording/Receipt.ts"
 import type { Receipt } from "../../src/recording/Receipt.ts"
 import { RecordingStore } from "../../src/recording/RecordingStore.ts"
 import { arriving, opusTrack, temporaryFolder, vp8Track, writePart } from "./fixtures.ts"
 import type { CaptureEvent } from "./fixtures.ts"
+import { startProgram } from "./processes.ts"
 import { realRtp } from "./realRtp.ts"
 
 const seconds = 4
@@ -138,6 +140,38 @@ describe("a result", () => {
         const spoken = [500, 3000, 7000, 13_000, 17_000].map((atMs) => loudness(file, atMs) > -50)
         assert.deepStrictEqual(spoken, [false, true, false, true, false])
         assert.closeTo(beginningOfSound(file), 1, 0.05)
+      }),
+    patience
+  )
+
+  it.live(
+    "that cannot be made a grid is a file, and its receipt says why",
+    () =>
+      Effect.gen(function* () {
+        const { folder, part, source, store, write } = yield* setUp
+        yield* write("grid", { video: vp8Track() }, arriving("video", source.video, 90_000, 0))
+        // An ffmpeg that was built without an encoder for H.264.
+        const bin = path.join(folder, "bin")
+        fs.mkdirSync(bin)
+        fs.writeFileSync(
+          path.join(bin, "ffmpeg"),
+          "#!/bin/sh\necho \"Unknown encoder 'libx264'\" >&2; exit 1\n",
+          {
+            mode: 0o755
+          }
+        )
+        const program = yield* startProgram("src/bin/ebb-compute.ts", [part, "--store", store], {
+          env: { PATH: `${bin}:${process.env["PATH"]}` }
+        })
+        assert.deepInclude(yield* program.exited, { code: 0 })
+        const receipt = yield* readReceipt(path.join(part, "receipt.json"))
+        const left = fs.readdirSync(path.join(store, "rec")).filter((name) => name !== ".lock")
+        assert.deepStrictEqual(left.toSorted(), ["receipt.json", "recording.webm"])
+        assert.isUndefined(receipt?.result)
+        assert.strictEqual(receipt?.file, "recording.webm")
+        assert.strictEqual(receipt?.tracks[0]?.frames, source.videoFrames)
+        assert.strictEqual(receipt?.instead?.of, "grid")
+        assert.include(receipt?.instead?.because, "libx264")
       }),
     patience
   )
