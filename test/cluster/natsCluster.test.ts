@@ -80,7 +80,6 @@ const runtime = Effect.fnUntraced(function* (servers: ReadonlyArray<ClusteredNat
   const context = yield* Effect.retry(Layer.build(layer), { times: 30 })
   const system = Context.get(context, ActorSystem)
   const leases = Context.get(context, Leases)
-  system.setDeathOracle(leases.isDead)
   const held = yield* holdLease({
     nodeId,
     incarnation: system.incarnation,

@@ -143,7 +143,6 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const system = yield* ActorSystem
     const leases = yield* Leases
     const recordings = yield* RecordingStore
-    system.setDeathOracle(leases.isDead)
     const { incarnation } = system
     const folder = yield* IncarnationFolder.acquire(dataDir, { incarnation, nodeId })
     const unfinished = new Map<string, string>()

@@ -245,7 +245,6 @@ export class Cluster {
       )
       const leases = Context.get(services, Leases)
       const system = yield* Effect.provideContext(makeActorSystem({ cluster: "test", nodeId }), services)
-      system.setDeathOracle(leases.isDead)
       const { incarnation } = system
       const lease = yield* Effect.provideContext(hold({ nodeId, incarnation, initial: body() }), services)
       const watch = (terminated: Effect.Effect<Terminated>, watched: Actor) => {
