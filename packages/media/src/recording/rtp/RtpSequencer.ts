@@ -4,6 +4,7 @@
  * Numbers are unwrapped, duplicates left out. A hole is waited for as long as `holdUs` of arrival time; what comes later than
  * that is counted as late. A far jump is believed only when the next packet goes on from it: then the sender has started again.
  */
+import { makeMissedNumbers } from "./missedNumbers.ts"
 import type { RtpPacket } from "./RtpPacket.ts"
 import { unwrapNear } from "./RtpPacket.ts"
 
@@ -54,7 +55,7 @@ export const makeRtpSequencer = (
   /** Waiting, by unwrapped number; in order of arrival. */
   const waiting = new Map<number, TimedPacket>()
   /** Numbers given up, of the last `farJump`: a packet of theirs is late, any other old one a duplicate. */
-  const missed = new Set<number>()
+  const missed = makeMissedNumbers()
   let next: number | undefined
   let highest: number | undefined
   let stray: TimedPacket | undefined
@@ -78,15 +79,11 @@ export const makeRtpSequencer = (
 
   const giveUpHole = (): void => {
     const resume = lowestWaiting()
-    for (let number = next ?? resume; number < resume; number++) {
-      missed.add(number)
-      counts.lost += 1
-      missing += 1
-    }
-    for (const number of missed) {
-      if (number >= resume - farJump) break
-      missed.delete(number)
-    }
+    const hole = resume - (next ?? resume)
+    missed.add(resume - hole, resume)
+    missed.forgetBefore(resume - farJump)
+    counts.lost += hole
+    missing += hole
     next = resume
     deliverRun()
   }
@@ -101,7 +98,7 @@ export const makeRtpSequencer = (
       return
     }
     if (next !== undefined && number < next) {
-      if (missed.delete(number)) {
+      if (missed.take(number)) {
         counts.late += 1
         counts.lost -= 1
       } else counts.duplicate += 1
