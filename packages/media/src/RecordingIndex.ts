@@ -205,8 +205,11 @@ export class RecordingIndex extends Context.Service<
       const refillOne = Effect.fnUntraced(
         function* (recordingId: Id) {
           const receipts = [...(yield* store.receipts(recordingId)).values()]
-          // As they were published: the first part to be computed has the entry.
-          for (const receipt of receipts.toSorted((a, b) => a.computedAt - b.computedAt)) {
+          // As they were published: the one that has the most parts has the entry, of such the first to be computed.
+          const inOrder = receipts.toSorted(
+            (a, b) => b.parts.length - a.parts.length || a.computedAt - b.computedAt
+          )
+          for (const receipt of inOrder) {
             const recording = computed(receipt)
             yield* Effect.retry(write(recording, isOpenPart(recording)), Schedule.spaced("1 second"))
           }

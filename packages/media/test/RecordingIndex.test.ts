@@ -185,6 +185,11 @@ describe("RecordingIndex", () => {
       yield* put("lost")
       // Computed first, and the first has the entry.
       yield* store.putReceipt("lost", "receipt-0-two.json", receipt("two", "second.webm", "lost", 3))
+      // Computed alone first, and then together.
+      yield* put("joined")
+      const both = receipt("one", "both.webm", "joined", 9)
+      const parts = [...both.parts, ...receipt("two", "", "joined").parts]
+      yield* store.putReceipt("joined", "receipt-joined-x.json", { ...both, parts })
       yield* put("broken")
       fs.writeFileSync(path.join(folder, "broken", "receipt.json"), "{")
       fs.mkdirSync(path.join(folder, "nothing"))
@@ -215,11 +220,18 @@ describe("RecordingIndex", () => {
         incarnation: "one",
         file: path.join(folder, "lost/recording.webm")
       })
+      assert.deepInclude(yield* index.find("joined"), { file: path.join(folder, "joined/both.webm") })
       assert.deepInclude(yield* index.find("open"), { state: "Computed" })
       assert.deepStrictEqual(yield* index.find("anew"), anew)
       assert.deepStrictEqual(yield* bucket.get("known"), known)
       const all = yield* bucket.entries
-      assert.deepStrictEqual(all.map(({ key }) => key).toSorted(), ["anew", "known", "lost", "open"])
+      assert.deepStrictEqual(all.map(({ key }) => key).toSorted(), [
+        "anew",
+        "joined",
+        "known",
+        "lost",
+        "open"
+      ])
       yield* index.refill
       assert.deepStrictEqual(yield* bucket.entries, all)
     })
