@@ -357,3 +357,27 @@ export class JournalThreadDied extends Schema.TaggedError<JournalThreadDied>()("
     return `the thread that writes journals has died ${this.deaths} times within a minute: ${this.detail}`
   }
 }
+
+/** Not executed; safe to retry later: the recordings that run may need what is left of the disk. */
+export class DiskNearlyFull extends Schema.TaggedError<DiskNearlyFull>()("DiskNearlyFull", {
+  path: Schema.String,
+  freeBytes: Schema.Finite,
+  /** For the recordings that run, this one, and the floor. */
+  wantedBytes: Schema.Finite
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `the disk of ${this.path} has ${this.freeBytes} bytes left, and ${this.wantedBytes} are wanted for the recordings that run and this one`
+  }
+}
+
+/** Not executed; safe to retry later: the disk has not answered for a while. What is recorded waits in memory, and is lost beyond that. */
+export class DiskStalled extends Schema.TaggedError<DiskStalled>()("DiskStalled", {
+  path: Schema.String,
+  stalledMs: Schema.Finite
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `the disk of ${this.path} has not answered for ${this.stalledMs} ms`
+  }
+}

@@ -21,6 +21,9 @@
  * | `ebb_computation_seconds_total`   | counter   | outcome          | how long they ran together |
  * | `ebb_disk_free_bytes`             | gauge     |                  | left for this process on the disk of its data folder; 5 s old |
  * | `ebb_disk_size_bytes`             | gauge     |                  | of that disk |
+ * | `ebb_disk_wanted_bytes`           | gauge     |                  | that a new recording needs to find free: see `DiskRoom` |
+ * | `ebb_disk_stalled_seconds`        | gauge     |                  | for which the disk has held up the write to a journal that is under way |
+ * | `ebb_journal_queue_bytes`         | gauge     |                  | of journals that wait for the disk in memory |
  * | `ebb_media_workers`             | gauge     | state            | mediasoup's worker processes: up, or down and being replaced   |
  * | `ebb_media_worker_deaths_total` | counter   |                  | worker processes that died, and their rooms with them          |
  * | `ebb_commands_total`            | counter   | command, outcome | control commands answered here: ok, or the `_tag` of the error |
@@ -66,6 +69,15 @@ export const mediaInstruments = {
     help: "How long the computations that ended ran together"
   },
   diskFree: { name: "ebb_disk_free_bytes", help: "Left for this process on the disk of its data folder" },
+  diskWanted: {
+    name: "ebb_disk_wanted_bytes",
+    help: "What the recordings that run may still want of the disk, and the floor: less free than that, and new ones are refused"
+  },
+  diskStalled: {
+    name: "ebb_disk_stalled_seconds",
+    help: "For how long the disk has held up the write to a journal that is under way"
+  },
+  journalQueue: { name: "ebb_journal_queue_bytes", help: "What of journals waits for the disk in memory" },
   diskSize: { name: "ebb_disk_size_bytes", help: "Size of the disk of the data folder" },
   workers: { name: "ebb_media_workers", help: "Worker processes of mediasoup, up or being replaced" },
   workerDeaths: { name: "ebb_media_worker_deaths_total", help: "Worker processes of mediasoup that died" },

@@ -5,8 +5,8 @@
  * Guarantees: a room or recording is accepted synchronously or refused; the same id and options again return what exists; the
  * drain waits for live children, never for a counter.
  */
-import type { AnyMessage, NodeLeaseBody, Self, Spawned, StateChange } from "@ebb/actors"
-import { AlreadySpawned, concurrently, define, Directory, observableGauge } from "@ebb/actors"
+import type { AnyMessage, NodeLeaseBody, Self, Spawned, SpawnError, StateChange } from "@ebb/actors"
+import { concurrently, define, Directory, observableGauge } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -25,10 +25,16 @@ import type { RoomMessage, RoomOptions } from "./protocol/Room.ts"
 import { roomKind } from "./protocol/Room.ts"
 import type { RecordingArgs } from "./Recording.ts"
 import { recording } from "./Recording.ts"
-import type { IncarnationFolder } from "./recording/index.ts"
+import type { DiskReading, IncarnationFolder } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 import { makeRecordingTally } from "./RecordingTally.ts"
-import { keepRemovingExpired, makeComputeQueue, stillUnfinished } from "./recording/index.ts"
+import {
+  JournalThread,
+  keepRemovingExpired,
+  makeComputeQueue,
+  makeDiskRoom,
+  stillUnfinished
+} from "./recording/index.ts"
 import { room } from "./Room.ts"
 
 export interface MediaNodeArgs {
@@ -40,10 +46,23 @@ export interface MediaNodeArgs {
   readonly keepJournalsMs: number | undefined
   /** Where it can be scraped, for its report. */
   readonly metrics: string | undefined
+  /** See `MediaNodeOptions`. */
+  readonly journal: JournalOptions
+  /** Where results are made. */
+  readonly resultsDir: string
   /** This process's own folder of journals. */
   readonly folder: IncarnationFolder.IncarnationFolder
   /** Parts that ended without a receipt, by folder, and why. Shared with the program: its exit code depends on it. */
   readonly unfinished: Map<string, string>
+}
+
+export interface JournalOptions {
+  /** See `JournalThreadOptions`. */
+  readonly queueBytes?: number
+  /** See `JournalWriterOptions`. */
+  readonly syncEveryMs?: number
+  /** See `DiskRoomOptions`. */
+  readonly minFreeBytes?: number
 }
 
 interface LiveRoom {
@@ -71,7 +90,15 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     const rooms = new Map<string, LiveRoom>()
     const recordings = new Map<string, LiveRecording>()
     const computing = yield* makeComputeQueue()
-    const tally = yield* makeRecordingTally(args.dataDir, computing)
+    const { minFreeBytes, queueBytes, syncEveryMs } = args.journal
+    const journals = yield* JournalThread.make(queueBytes === undefined ? {} : { queueBytes })
+    const disk = yield* makeDiskRoom({
+      dataDir: args.dataDir,
+      resultsDir: args.resultsDir,
+      thread: journals,
+      ...(minFreeBytes === undefined ? {} : { minFreeBytes })
+    })
+    const tally = yield* makeRecordingTally(computing, disk, journals)
     const lease = yield* Membership
     const run = yield* Effect.map(Effect.context<never>(), Effect.runForkWith)
 
@@ -217,7 +244,13 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         options,
         folder,
         computing,
-        entered: (state, journal) => tally.entered(recordingId, state, journal),
+        disk,
+        journals,
+        syncEveryMs,
+        entered: (state, journal) => {
+          tally.entered(recordingId, state, journal)
+          disk.entered(recordingId, state, journal)
+        },
         unfinished: (problem) => unfinished.set(folder.partFolder(recordingId), problem)
       }
       const spawned = yield* accepted(self.spawn(recording, recordingId, recordingArgs, { holds: "sealing" }))
@@ -227,6 +260,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         Effect.sync(() => {
           recordings.delete(recordingId)
           tally.gone(recordingId)
+          disk.gone(recordingId)
           publish()
         })
       )
@@ -250,6 +284,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         recordings: children.filter(({ kind }) => kind === recordingKind),
         unfinished: left,
         computing: computing.line(),
+        disk: diskReport(disk.reading(), journals.queuedBytes()),
         ...(last === undefined
           ? {}
           : {
@@ -284,13 +319,24 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
   })
 )
 
+/** What is not known is left out. */
+const diskReport = (
+  { freeBytes, stalledMs, wantedBytes }: DiskReading,
+  queuedBytes: number
+): NonNullable<NodeReport["disk"]> => ({
+  stalledMs,
+  queuedBytes,
+  ...(Number.isNaN(freeBytes) ? {} : { freeBytes, wantedBytes })
+})
+
 /** One of that name is about to be gone. */
-const accepted = <A, E, R>(spawn: Effect.Effect<A, E | AlreadySpawned, R>) =>
-  Effect.catchIf(
-    spawn,
-    (error): error is AlreadySpawned => error instanceof AlreadySpawned,
-    (error) => new MediaUnavailable({ code: "NameBusy", reason: `${error.message}; it is ending` })
-  )
+const accepted = <A, R>(spawn: Effect.Effect<A, SpawnError, R>) =>
+  Effect.catchTags(spawn, {
+    AlreadySpawned: (error) =>
+      new MediaUnavailable({ code: "NameBusy", reason: `${error.message}; it is ending` }),
+    // The contract has ids alone.
+    MalformedMessage: Effect.die
+  })
 
 const infoOf = <E>({ ref }: Spawned<RecordingMessage, E>) =>
   Effect.mapError(

@@ -27,12 +27,14 @@ import { serveControl } from "./control/ControlServer.ts"
 import { discoverable } from "./discoverable.ts"
 import type { MediaEngineOptions, WebRtcListen } from "./engine/MediaEngine.ts"
 import { MediaEngine } from "./engine/MediaEngine.ts"
+import type { JournalOptions } from "./MediaNode.ts"
 import { mediaNode } from "./MediaNode.ts"
 import { Membership } from "./Membership.ts"
 import type { NodeAxes } from "./nodeReadiness.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, protocolRange } from "./protocol/Node.ts"
 import { checkFfmpeg, IncarnationFolder, RecordingStore, stillUnfinished } from "./recording/index.ts"
+import { isS3Location } from "./recording/s3/S3Location.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 import { TokenCheck } from "./token/TokenCheck.ts"
 
@@ -47,11 +49,18 @@ export interface MediaNodeOptions {
   readonly dataDir: string
   /** Where results and receipts go. Default `<dataDir>/results`. */
   readonly storeDir?: string
+  /** Or `s3://bucket/prefix`; endpoint, region and credentials are the environment's, as the AWS SDK finds them. Counts more than `storeDir`. */
+  readonly store?: string
   /**
    * Milliseconds for which a journal is kept after its recording was computed: until then it can be computed again. Default 24 hours. One
    * without a receipt is never removed.
    */
   readonly keepJournalsMs?: number
+  /**
+   * How journals are written: how much may wait for a slow disk (64 MiB), how often they are synced (1000 ms), and below what room on disk
+   * new recordings are refused. See `JournalThreadOptions`, `JournalWriterOptions` and `DiskRoomOptions`.
+   */
+  readonly journal?: JournalOptions
   /** The release it runs, as its operator calls it. Default "unversioned". */
   readonly version?: string
   /** `host:port` where its metrics are served, if they are: only told in its report. */
@@ -129,7 +138,8 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     Layer.provideMerge(Layer.mergeAll(ActorSystem.layer({ cluster, nodeId }), Leases.layer)),
     Layer.provideMerge(nats)
   )
-  const store = RecordingStore.folder(options.storeDir ?? path.join(dataDir, "results"))
+  const location = options.store ?? options.storeDir ?? path.join(dataDir, "results")
+  const store = RecordingStore.at(location, { staging: path.join(dataDir, "staged") })
   const all = Layer.mergeAll(
     MediaEngine.layer({ ...options.media, ...listening(options) }),
     TokenCheck.layer(options.webRtc?.tokenKeys ?? []),
@@ -144,22 +154,30 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
     const leases = yield* Leases
     const recordings = yield* RecordingStore
     const { incarnation } = system
+    // A store that refuses is to be known now. One that is away may be back by the time there is a result.
+    yield* Effect.catchTag(recordings.check, "StoreUnreachable", (error) =>
+      Effect.logWarning(`no result can be stored now: ${error.message}`)
+    )
     const folder = yield* IncarnationFolder.acquire(dataDir, { incarnation, nodeId })
     const unfinished = new Map<string, string>()
     const deadlines = options.deadlines ?? {}
-    const node = yield* system.spawn(
-      mediaNode,
-      nodeId,
-      {
-        lease: initial,
-        dataDir,
-        keepJournalsMs: options.keepJournalsMs,
-        metrics: options.metrics,
-        folder,
-        unfinished
-      },
-      { deadlines }
-    )
+    const node = yield* system
+      .spawn(
+        mediaNode,
+        nodeId,
+        {
+          lease: initial,
+          dataDir,
+          keepJournalsMs: options.keepJournalsMs,
+          journal: options.journal ?? {},
+          resultsDir: isS3Location(location) ? dataDir : location,
+          metrics: options.metrics,
+          folder,
+          unfinished
+        },
+        { deadlines }
+      )
+      .pipe(Effect.catchTag("MalformedMessage", Effect.die))
     // Before the folder's lock goes: once it is free, anybody may take what these recordings still write to.
     yield* Effect.addFinalizer(() =>
       system

@@ -24,7 +24,7 @@ import { Conflict, StorageUnavailable } from "./protocol/Common.ts"
 import type { RecordingInfo, RecordingOptions, RecordingState } from "./protocol/Recording.ts"
 import { recordingKind, RecordingProtocol } from "./protocol/Recording.ts"
 import type { RoomMessage } from "./protocol/Room.ts"
-import type { ComputeQueue, IncarnationFolder, Receipt } from "./recording/index.ts"
+import type { ComputeQueue, DiskRoom, IncarnationFolder, JournalThread, Receipt } from "./recording/index.ts"
 import { computeInChild, discardPart, JournalWriter, manifestFormat } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 
@@ -37,6 +37,10 @@ export interface RecordingArgs {
   /** Where it waits for its turn to be computed: calls go first. */
   readonly computing: ComputeQueue
   readonly folder: IncarnationFolder.IncarnationFolder
+  readonly disk: DiskRoom
+  readonly journals: JournalThread.JournalThread
+  /** Milliseconds: see `JournalWriterOptions`. */
+  readonly syncEveryMs: number | undefined
   /** Told each state that it comes to, the first one too, with how its journal is from then on. */
   readonly entered: (state: RecordingState, journal: () => JournalWriter.JournalWriterStats) => void
   /** Told when it ends without a receipt: the journal is kept, and somebody must look. */
@@ -57,10 +61,18 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     const end = (reason: string) => Effect.asVoid(Deferred.succeed(over, reason))
     // Superseded or not, what was captured is sealed and computed.
     yield* claimName(self, end)
+    yield* Effect.mapError(args.disk.admit(recordingId), (error) => {
+      const { _tag, message: reason } = error
+      return _tag === "DiskStalled"
+        ? new StorageUnavailable({ reason })
+        : new StorageUnavailable({ reason, freeBytes: error.freeBytes, wantedBytes: error.wantedBytes })
+    })
     const startedAt = yield* Clock.currentTimeMillis
     const partFolder = folder.partFolder(recordingId)
     const journal = yield* JournalWriter.make({
       folder: partFolder,
+      thread: args.journals,
+      ...(args.syncEveryMs === undefined ? {} : { syncEveryMs: args.syncEveryMs }),
       manifest: {
         format: manifestFormat,
         recordingId,

@@ -1,14 +1,12 @@
 /**
  * What a node counts of its recordings, for whoever looks at its metrics: how many are in which state, what their journals hold and have
- * lost, what waits to be computed, what was refused, and how much room the disk has left. Read when somebody looks, except for the disk.
+ * lost, what waits to be computed, what was refused, and how much room the disk has left. Read when somebody looks.
  */
 import { observableCounter, observableGauge } from "@ebb/actors"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
-import { statfs } from "node:fs/promises"
 import { mediaInstruments } from "./MediaMetrics.ts"
 import type { RecordingState } from "./protocol/Recording.ts"
-import type { ComputeQueue, JournalWriter } from "./recording/index.ts"
+import type { ComputeQueue, DiskRoom, JournalThread, JournalWriter } from "./recording/index.ts"
 
 export interface RecordingTally {
   /** A recording of this node has come to a state; `journal` says how its journal is, from now on. */
@@ -42,11 +40,12 @@ const refusals = [
 const nothing = { packets: 0, bytes: 0, gaps: 0, lostPackets: 0 }
 const amounts = ["packets", "bytes", "gaps", "lostPackets"] as const
 
-/** How often it is looked how full the disk is. */
-const diskLookMs = 5000
-
-/** Until the scope closes. `dataDir` is there already. */
-export const makeRecordingTally = Effect.fnUntraced(function* (dataDir: string, computing: ComputeQueue) {
+/** Until the scope closes. */
+export const makeRecordingTally = Effect.fnUntraced(function* (
+  computing: ComputeQueue,
+  disk: Pick<DiskRoom, "reading">,
+  journals: Pick<JournalThread.JournalThread, "queuedBytes">
+) {
   const live = new Map<string, Counted>()
   const before = { ...nothing }
   const ended = { computed: 0, failed: 0 }
@@ -74,21 +73,11 @@ export const makeRecordingTally = Effect.fnUntraced(function* (dataDir: string, 
     yield* observableCounter(mediaInstruments.computationSeconds, { outcome }, () => read().ms / 1000)
   }
 
-  // Beside the loop and not at each look: on a dead mount it hangs, and a scrape must not.
-  const disk = { free: Number.NaN, size: Number.NaN }
-  const look = Effect.tryPromise(() => statfs(dataDir)).pipe(
-    Effect.map(({ bavail, blocks, bsize }) => {
-      disk.free = bavail * bsize
-      disk.size = blocks * bsize
-    }),
-    Effect.orElseSucceed(() => {
-      disk.free = Number.NaN
-      disk.size = Number.NaN
-    })
-  )
-  yield* look.pipe(Effect.repeat(Schedule.spaced(diskLookMs)), Effect.forkScoped)
-  yield* observableGauge(mediaInstruments.diskFree, {}, () => disk.free)
-  yield* observableGauge(mediaInstruments.diskSize, {}, () => disk.size)
+  yield* observableGauge(mediaInstruments.diskFree, {}, () => disk.reading().freeBytes)
+  yield* observableGauge(mediaInstruments.diskSize, {}, () => disk.reading().sizeBytes)
+  yield* observableGauge(mediaInstruments.diskWanted, {}, () => disk.reading().wantedBytes)
+  yield* observableGauge(mediaInstruments.diskStalled, {}, () => disk.reading().stalledMs / 1000)
+  yield* observableGauge(mediaInstruments.journalQueue, {}, journals.queuedBytes)
 
   const refused = new Map<string, number>(refusals.map((error) => [error, 0]))
   for (const error of refusals) {

@@ -2,7 +2,7 @@
  * A sample of every message: what is asked, what is answered, and every error, in the plain form that MessagePack has of it. Where a later
  * version says more, its sample is another, `after` the release that did not.
  */
-import { after, isLater, type Plain, type Sample } from "./Golden.ts"
+import { after, isLater, type Later, type Plain, type Sample } from "./Golden.ts"
 
 export interface MessageSamples {
   /** Absent for a message without a payload. */
@@ -144,6 +144,11 @@ const busyReport = {
   ]
 }
 
+const reportOfDisk = {
+  ...idleReport,
+  disk: { freeBytes: 79_000_000_000, wantedBytes: 1_500_000_000, stalledMs: 0, queuedBytes: 4096 }
+}
+
 export const node: ProtocolSamples = {
   OpenRoom: {
     request: [
@@ -159,7 +164,7 @@ export const node: ProtocolSamples = {
     ],
     success: [startedRecording]
   },
-  Report: { success: [report, idleReport, after("0.1.0", busyReport)] }
+  Report: { success: [report, idleReport, after("0.1.0", busyReport), after("0.1.0", reportOfDisk)] }
 }
 
 const srtp = { cryptoSuite: "AEAD_AES_256_GCM", keyBase64: "a2V5" }
@@ -481,7 +486,10 @@ export const control: ProtocolSamples = {
   "node.list": {
     success: [{ nodes: [summary] }, after("0.1.0", { nodes: [{ ...summary, lastHeardMs: 1234.5 }] })]
   },
-  "node.status": { request: [nodeId], success: [report, idleReport, after("0.1.0", busyReport)] },
+  "node.status": {
+    request: [nodeId],
+    success: [report, idleReport, after("0.1.0", busyReport), after("0.1.0", reportOfDisk)]
+  },
   "node.cordon": cordon,
   "node.uncordon": cordon,
   "node.drain": { request: [nodeId, { ...nodeId, ...cause, evacuate: true, deadlines }] },
@@ -493,7 +501,7 @@ export const deployer: ProtocolSamples = {
 }
 
 /** By tag: an error is the same whichever message it answers. */
-export const errors: Readonly<Record<string, ReadonlyArray<{ readonly [field: string]: Plain }>>> = {
+export const errors: Readonly<Record<string, ReadonlyArray<{ readonly [field: string]: Plain } | Later>>> = {
   NoSuchActor: [{ kind: "room", id: "r1" }],
   MailboxFull: [{ kind: "room", id: "r1", capacity: 1024 }],
   NodeDraining: [nodeId],
@@ -517,7 +525,10 @@ export const errors: Readonly<Record<string, ReadonlyArray<{ readonly [field: st
   Elsewhere: [{ nodeId: "n1", incarnation: "inc" }],
   MediaRefused: [{ code: "MediaRejected", reason: "rtcpPort is missing" }],
   MediaUnavailable: [{ code: "WorkerDied", reason: "the worker has died" }],
-  StorageUnavailable: [{ reason: "ENOSPC" }],
+  StorageUnavailable: [
+    { reason: "ENOSPC" },
+    after("0.1.0", { reason: "nearly full", freeBytes: 1_000_000, wantedBytes: 2_000_000 })
+  ],
   NoNodeAdmits: [{ nodes: [{ nodeId: "n1", life: "Draining", admission: "closed" }] }],
   AnswerTooLarge: [{ bytes: 1_100_000, maxBytes: 1_048_576 }],
   TokenRefused: [{ reason: "expired" }],

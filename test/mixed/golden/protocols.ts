@@ -2,7 +2,7 @@
 import type { AnyMessage, MessageCodec, Protocol } from "@ebb/actors"
 import * as Effect from "effect/Effect"
 import type { Build } from "./Build.ts"
-import { isLater, type Plain, type Row, rowsOf, type Sample } from "./Golden.ts"
+import { after, isLater, type Plain, type Row, rowsOf, type Sample } from "./Golden.ts"
 import {
   control,
   deployer,
@@ -101,7 +101,10 @@ export const errorRows = (build: Build): ReadonlyArray<Row> =>
     Object.entries(protocol.samples).flatMap(([message, samples]) =>
       errorsOf(build, protocol, message).flatMap((error) =>
         rowsOf(
-          (errors[error] ?? []).map((fields) => ({ _tag: error, ...fields })),
+          (errors[error] ?? []).map((sample): Sample => {
+            const of = (fields: Plain): Plain => ({ _tag: error, ...(fields as object) })
+            return isLater(sample) ? after(sample.after, of(sample.value)) : of(sample)
+          }),
           (plain) => ({ fixture: "errors", name: error, ...through(protocol, message, "Error", plain) })
         ).map((row) => ({
           ...row,

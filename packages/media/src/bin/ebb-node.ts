@@ -16,6 +16,7 @@ import { startMediaNode } from "../MediaNodeProcess.ts"
 import { layerObserved } from "../observability/observe.ts"
 import { processMetrics } from "../observability/processMetrics.ts"
 import { natsFromEnvironment } from "../natsFromEnvironment.ts"
+import { isStoreLocation } from "../recording/s3/S3Location.ts"
 import { portRange, webRtcFromEnvironment } from "../webRtcFromEnvironment.ts"
 
 const help = `ebb-node: one media node of an Ebb cluster
@@ -41,7 +42,16 @@ Each option may be given by its environment variable instead.
   --nats-wait S           for it, at the start (default: 0)       EBB_NATS_WAIT
   --data-dir DIR          journals (default: ./ebb-data)          EBB_DATA_DIR
   --store-dir DIR         results (default: DATA_DIR/results)     EBB_STORE_DIR
+  --store s3://BUCKET/... or there; endpoint and credentials by   EBB_STORE
+                          AWS_..., as for any AWS SDK
   --keep-journals H       after the result (default: 24 hours)    EBB_KEEP_JOURNALS
+  --sync-ms MS            what a power cut may take of a journal  EBB_SYNC_MS
+                          (default: 1000; 0: without a pause)
+  --journal-queue MB      that may wait for a slow disk           EBB_JOURNAL_QUEUE
+                          (default: 64)
+  --min-free MB           left on disk, or no new recording       EBB_MIN_FREE
+                          (default: 1024, or 5 % of a small one;
+                          0: record until it is full)
   --release NAME          the release it runs, for rollouts       EBB_RELEASE
   --listen-ip IP          for RTP (default: 127.0.0.1)            EBB_LISTEN_IP
   --allow-plain           RTP without SRTP beyond loopback        EBB_ALLOW_PLAIN=1
@@ -92,7 +102,11 @@ const parse = () => {
         "nats-replicas": text,
         "data-dir": text,
         "store-dir": text,
+        store: text,
         "keep-journals": text,
+        "sync-ms": text,
+        "journal-queue": text,
+        "min-free": text,
         release: text,
         "listen-ip": text,
         "allow-plain": { type: "boolean" },
@@ -158,6 +172,11 @@ const present = <A extends Record<string, unknown>>(all: A) =>
     readonly [K in keyof A]?: Exclude<A[K], undefined>
   }
 
+const storeLocation = (value: string | undefined) =>
+  value === undefined || isStoreLocation(value)
+    ? value
+    : usage(`--store is s3://bucket/prefix, or a folder, not '${value}'`)
+
 const options = (): MediaNodeOptions => {
   const nodeId = given(flags["node-id"], "EBB_NODE_ID") ?? usage("--node-id is missing")
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(nodeId))
@@ -167,6 +186,10 @@ const options = (): MediaNodeOptions => {
     usage(`--cluster is 1 to 64 letters, digits, _ or -, not '${cluster}'`)
   number("--nats-replicas", given(flags["nats-replicas"], "EBB_NATS_REPLICAS"), 1)
   const keepHours = number("--keep-journals", given(flags["keep-journals"], "EBB_KEEP_JOURNALS"), 0)
+  const megabytes = (name: string, value: string | undefined, least: number) => {
+    const parsed = number(name, value, least)
+    return parsed === undefined ? undefined : Math.ceil(parsed * 2 ** 20)
+  }
   const workers = number("--workers", given(flags.workers, "EBB_WORKERS"), 1)
   const ports = given(flags.ports, "EBB_PORTS")
   const range = ports === undefined ? undefined : portRange(ports)
@@ -179,8 +202,14 @@ const options = (): MediaNodeOptions => {
     dataDir: given(flags["data-dir"], "EBB_DATA_DIR") ?? "ebb-data",
     ...present({
       storeDir: given(flags["store-dir"], "EBB_STORE_DIR"),
+      store: storeLocation(given(flags.store, "EBB_STORE")),
       keepJournalsMs: keepHours === undefined ? undefined : keepHours * 3_600_000,
       version: given(flags.release, "EBB_RELEASE")
+    }),
+    journal: present({
+      syncEveryMs: number("--sync-ms", given(flags["sync-ms"], "EBB_SYNC_MS"), 0),
+      queueBytes: megabytes("--journal-queue", given(flags["journal-queue"], "EBB_JOURNAL_QUEUE"), 1),
+      minFreeBytes: megabytes("--min-free", given(flags["min-free"], "EBB_MIN_FREE"), 0)
     }),
     media: present({
       workers,

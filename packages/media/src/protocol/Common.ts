@@ -56,9 +56,11 @@ export class MediaUnavailable extends Schema.TaggedError<MediaUnavailable>()("Me
   }
 }
 
-/** Safe to retry: the disk refuses. */
+/** Safe to retry: the disk refuses, or has too little left for the recordings that run and another one: then it says how much. */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
-  reason: Schema.String
+  reason: Schema.String,
+  freeBytes: Schema.optionalKey(Schema.Number),
+  wantedBytes: Schema.optionalKey(Schema.Number)
 }) {
   readonly retry = "safe"
   override get message() {

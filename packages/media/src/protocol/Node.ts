@@ -29,6 +29,19 @@ export const NodeReport = Schema.Struct({
   computing: Schema.optionalKey(
     Schema.Array(Schema.Struct({ recordingId: Id, startedAt: WallMs, ...RecordingProgress.fields }))
   ),
+  /** Of its data folder: a new recording is refused while `freeBytes` is less than `wantedBytes`. */
+  disk: Schema.optionalKey(
+    Schema.Struct({
+      /** Absent while the disk does not answer. */
+      freeBytes: Schema.optionalKey(Schema.Number),
+      /** For half an hour of the recordings that run, their results, and the floor. */
+      wantedBytes: Schema.optionalKey(Schema.Number),
+      /** For how long it has held up the write that is under way. */
+      stalledMs: Millis,
+      /** What waits for it in memory. */
+      queuedBytes: Schema.Number
+    })
+  ),
   /** The last change of life or admission. */
   since: Schema.optionalKey(
     Schema.Struct({
