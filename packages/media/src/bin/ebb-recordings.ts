@@ -23,6 +23,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
 import { natsFromEnvironment } from "../natsFromEnvironment.ts"
+import { isStoreLocation } from "../recording/s3/S3Location.ts"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import type { PartOutcome } from "../recording/index.ts"
 import { checkFfmpeg, giveUp, readManifest, recover, RecordingStore } from "../recording/index.ts"
@@ -39,6 +40,7 @@ Usage: ebb-recordings DATA_DIR [options]
   --by NAME         who (default: the user and host it is run by)
   --yes             without it nothing is given up
   --store-dir DIR   where results go (default: DATA_DIR/results)   EBB_STORE_DIR
+  --store S3        or s3://bucket/prefix, as for ebb-node         EBB_STORE
   --json            a line of JSON for each part; the last is the sum
   --help
 
@@ -62,6 +64,7 @@ const parse = () => {
       allowPositionals: true,
       options: {
         "store-dir": { type: "string" },
+        store: { type: "string" },
         "given-up": { type: "boolean", default: false },
         "give-up": { type: "string" },
         reason: { type: "string" },
@@ -96,7 +99,13 @@ if (unwanted !== undefined) {
   }
 }
 const env = (name: string) => process.env[name] || undefined
-const storeDir = values["store-dir"] ?? env("EBB_STORE_DIR") ?? path.join(dataDir, "results")
+const storeDir =
+  values.store ??
+  env("EBB_STORE") ??
+  values["store-dir"] ??
+  env("EBB_STORE_DIR") ??
+  path.join(dataDir, "results")
+if (!isStoreLocation(storeDir)) usage(`--store is s3://bucket/prefix, or a folder, not '${storeDir}'`)
 
 /** Its line. What has no receipt is named by its part's folder and manifest. */
 const lineOf = Effect.fnUntraced(function* (outcome: PartOutcome) {
@@ -111,7 +120,7 @@ const lineOf = Effect.fnUntraced(function* (outcome: PartOutcome) {
       ...(nodeId === undefined ? {} : { nodeId }),
       folder,
       durationMs,
-      ...(file === undefined ? {} : { file: path.join(storeDir, recordingId, file) })
+      ...(file === undefined ? {} : { file: (yield* RecordingStore).locate(recordingId, file) })
     }
   }
   if (outcome._tag === "Foreign") return { type, folder }
@@ -195,10 +204,11 @@ const tell = Effect.fnUntraced(function* (
 const finish = Effect.gen(function* () {
   yield* checkFfmpeg
   const publish = yield* publisher
+  const store = yield* RecordingStore
   const outcomes = yield* recover(dataDir, {
     computedBy: "ebb-recordings",
     givenUpToo: values["given-up"],
-    onOutcome: (outcome) => tell(outcome, publish)
+    onOutcome: (outcome) => Effect.provideService(tell(outcome, publish), RecordingStore, store)
   })
   const count = (tag: PartOutcome["_tag"]) => outcomes.filter(({ _tag }) => _tag === tag).length
   const sum = {
@@ -238,7 +248,7 @@ const giveUpOne = Effect.fnUntraced(function* (recordingId: string, reason: stri
 
 const program = (unwanted === undefined ? finish : giveUpOne(unwanted, values.reason ?? "")).pipe(
   Effect.scoped,
-  Effect.provide(RecordingStore.folder(storeDir)),
+  Effect.provide(RecordingStore.at(storeDir, { staging: path.join(dataDir, "staged") })),
   Effect.provideService(Logger.LogToStderr, true),
   Effect.provideService(References.MinimumLogLevel, "Warn")
 )
