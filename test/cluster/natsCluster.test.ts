@@ -27,6 +27,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { join } from "node:path"
@@ -184,7 +185,11 @@ describe("a cluster of three nats-servers", () => {
               appended.push({ event, known: Exit.isSuccess(result), atMs: now() })
               if (Exit.isSuccess(result)) last = result.value
               else {
-                const known = yield* Effect.retry(asker.log.read("s"), { times: 100 })
+                // While no server leads, it is refused at once.
+                const known = yield* Effect.retry(asker.log.read("s"), {
+                  times: 200,
+                  schedule: Schedule.spaced("100 millis")
+                })
                 last = known.at(-1)?.sequence ?? 0
               }
               yield* Effect.sleep(20)
@@ -288,7 +293,11 @@ describe("a cluster of three nats-servers", () => {
         expect(asked.filter(({ error }) => error === undefined).length).toBeGreaterThan(1_000)
 
         // Writes: what was acknowledged is there, once, in order.
-        const logged = (yield* asker.log.read("s")).map(({ data }) => Buffer.from(data).toString())
+        const all = yield* Effect.retry(asker.log.read("s"), {
+          times: 200,
+          schedule: Schedule.spaced("100 millis")
+        })
+        const logged = all.map(({ data }) => Buffer.from(data).toString())
         expect(new Set(logged).size).toBe(logged.length)
         expect(appended.filter(({ event, known }) => known && !logged.includes(event))).toEqual([])
         expect(logged.toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1)))).toEqual(logged)
