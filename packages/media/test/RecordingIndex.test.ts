@@ -26,27 +26,30 @@ const recording = (changes: Partial<IndexedRecording> = {}): IndexedRecording =>
   ...changes
 })
 
-const receipt = (incarnation: string, file: string, recordingId = "rec", computedAt = 2): Receipt => ({
+const receipt = (
+  incarnations: string | ReadonlyArray<string>,
+  file: string,
+  recordingId = "rec",
+  computedAt = 2
+): Receipt => ({
   format: 1,
   recordingId,
   roomId: "room",
   state: "Computed",
-  parts: [
-    {
-      incarnation,
-      nodeId: "a",
-      part: 0,
-      startedAt: 1,
-      packets: 7,
-      orphanPackets: 0,
-      gaps: 0,
-      gapPackets: 0,
-      damagedRecords: 0,
-      damagedBytes: 0,
-      unknownRecords: 0,
-      tornBytes: 0
-    }
-  ],
+  parts: [incarnations].flat().map((incarnation, part) => ({
+    incarnation,
+    nodeId: "a",
+    part,
+    startedAt: 1,
+    packets: 7,
+    orphanPackets: 0,
+    gaps: 0,
+    gapPackets: 0,
+    damagedRecords: 0,
+    damagedBytes: 0,
+    unknownRecords: 0,
+    tornBytes: 0
+  })),
   tracks: [],
   file,
   sha256: "00",
@@ -187,9 +190,11 @@ describe("RecordingIndex", () => {
       yield* store.putReceipt("lost", "receipt-0-two.json", receipt("two", "second.webm", "lost", 3))
       // Computed alone first, and then together.
       yield* put("joined")
-      const both = receipt("one", "both.webm", "joined", 9)
-      const parts = [...both.parts, ...receipt("two", "", "joined").parts]
-      yield* store.putReceipt("joined", "receipt-joined-x.json", { ...both, parts })
+      yield* store.putReceipt(
+        "joined",
+        "receipt-joined-x.json",
+        receipt(["one", "two"], "both.webm", "joined", 9)
+      )
       yield* put("broken")
       fs.writeFileSync(path.join(folder, "broken", "receipt.json"), "{")
       fs.mkdirSync(path.join(folder, "nothing"))

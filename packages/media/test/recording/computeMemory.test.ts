@@ -55,7 +55,6 @@ it.live(
       yield* megabytes(1)
       const short = yield* megabytes(3)
       const long = yield* megabytes(30)
-      console.log(`alive with 3 minutes: ${short.toFixed(1)} MB, with 30: ${long.toFixed(1)} MB`)
       assert.isBelow(long - short, 6)
     }),
   120_000

@@ -4,6 +4,7 @@
  *
  *     node captureUdp.ts <dataDir> <incarnation> <recordingId> <part> <ssrc of video> <ssrc of audio>
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
@@ -37,7 +38,7 @@ await Effect.gen(function* () {
       nodeId: incarnation,
       incarnation,
       part: Number(part),
-      startedAt: Date.now(),
+      startedAt: yield* Clock.currentTimeMillis,
       state: "Capturing"
     }
   })
