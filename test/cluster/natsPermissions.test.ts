@@ -3,7 +3,7 @@
  * real node: judged by what happened to the node, the registry and the other client, not by what the server said.
  */
 import { ActorSystem, layerNats } from "@ebb/actors"
-import { nodeKind } from "@ebb/media/protocol"
+import { ControlProtocol, nodeKind } from "@ebb/media/protocol"
 import { decode, encode } from "@msgpack/msgpack"
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
@@ -148,6 +148,17 @@ for (const { isolated, name, nats } of configurations) {
         })
         expect(yield* backend.command("recording.stop", { recordingId: "rec1" })).toBeDefined()
         expect(yield* backend.command("node.list")).toMatchObject({ nodes: [{ nodeId: "a" }] })
+
+        // Every command but those that change nodes: what has no fields is answered, with an error mostly.
+        const all = [...ControlProtocol.requests.keys()]
+        const changesNode = (name: string) =>
+          name.startsWith("node.") && name !== "node.list" && name !== "node.status"
+        const answered = yield* Effect.filter(
+          all,
+          (name) => Effect.map(backend.command(name), (reply) => reply !== undefined),
+          { concurrency: "unbounded" }
+        )
+        expect(answered).toEqual(all.filter((name) => !changesNode(name)))
 
         for (const look of ["room.list", "recording.list", "node.list"]) {
           expect(yield* observer.command(look)).toBeTypeOf("object")

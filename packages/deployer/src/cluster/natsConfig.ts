@@ -78,7 +78,7 @@ const permissions = (cluster: string): Record<NatsRole, Permissions> => {
     operator: client("operator", `${root}.ctl.>`, discovery),
     control: client(
       "control",
-      ...["room", "producer", "consumer", "recording"].map((what) => `${root}.ctl.${what}.*`),
+      ...["room", "webrtc", "producer", "consumer", "recording"].map((what) => `${root}.ctl.${what}.*`),
       ...["list", "status"].map((look) => `${root}.ctl.node.${look}`)
     ),
     observer: client(

@@ -12,6 +12,7 @@ import * as Semaphore from "effect/Semaphore"
 const reading: ReadonlySet<string> = new Set([
   "room.get",
   "room.list",
+  "room.capabilities",
   "recording.get",
   "recording.list",
   "node.list",
