@@ -36,6 +36,7 @@ export interface Lane {
 }
 
 const makeLane = (capacity: number, atOnce?: number): Lane => {
+  const turns = atOnce === undefined ? undefined : Semaphore.makeUnsafe(atOnce)
   let inside = 0
   return {
     capacity,
@@ -45,7 +46,7 @@ const makeLane = (capacity: number, atOnce?: number): Lane => {
       return true
     },
     leave: () => void inside--,
-    inTurn: atOnce === undefined ? (effect) => effect : Semaphore.makeUnsafe(atOnce).withPermit
+    inTurn: (effect) => turns?.withPermit(effect) ?? effect
   }
 }
 
