@@ -173,7 +173,18 @@ it.live("the alerts of docs/alerts.yml fire when they should, and only then, say
         { 'ebb_compute_wait_seconds{instance="a"}': "0+60x60" },
         "a computes recordings more slowly than they come"
       ),
-      alert("EbbComputeBacklog", 45, { 'ebb_compute_wait_seconds{instance="a"}': "900x60" })
+      alert("EbbComputeBacklog", 45, { 'ebb_compute_wait_seconds{instance="a"}': "900x60" }),
+      alert(
+        "EbbCommandsRefused",
+        20,
+        { 'ebb_commands_total{instance="a",command="room.list",outcome="MailboxFull"}': "0+120x60" },
+        "somebody asks a for too many room.list",
+        { command: "room.list" }
+      ),
+      alert("EbbCommandsRefused", 20, {
+        'ebb_commands_total{instance="a",command="room.list",outcome="MailboxFull"}': "0 0 300x60",
+        'ebb_commands_total{instance="a",command="room.get",outcome="NotFound"}': "0+600x60"
+      })
     ]
     const file = join(yield* temporaryFolder, "tests.yml")
     yield* Effect.promise(() => writeFile(file, JSON.stringify({ rule_files: [rules], tests })))
