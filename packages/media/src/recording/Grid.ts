@@ -89,18 +89,18 @@ export const gridGraph = (options: {
   if (cameras.length > 0) {
     chains.push(`color=c=black:s=${width}x${height}:r=${fps}:d=${seconds},format=yuv420p[under0]`)
     places.forEach((spans, at) => {
-      const sum = (of: (cell: Cell) => number) => sumOf(spans, of)
+      const value = (of: (cell: Cell) => number) => valueAt(spans, of)
       // Also where a camera is not there its picture has a size.
-      const size = (of: (cell: Cell) => number) => `max(16,${sum(of)})`
+      const size = (of: (cell: Cell) => number) => `max(16,${value(of)})`
       chains.push(
         `[${at}:v]fps=${fps},scale=w='${size((cell) => cell.width)}':h='${size((cell) => cell.height)}'` +
           `:eval=frame:force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1[camera${at}]`
       )
-      const x = `${sum((cell) => cell.x + cell.width / 2)}-overlay_w/2`
-      const y = `${sum((cell) => cell.y + cell.height / 2)}-overlay_h/2`
+      const x = `${value((cell) => cell.x + cell.width / 2)}-overlay_w/2`
+      const y = `${value((cell) => cell.y + cell.height / 2)}-overlay_h/2`
       const out = at === places.length - 1 ? "video" : `under${at + 1}`
       chains.push(
-        `[under${at}][camera${at}]overlay=x='${x}':y='${y}':eval=frame:enable='${sum(() => 1)}'[${out}]`
+        `[under${at}][camera${at}]overlay=x='${x}':y='${y}':eval=frame:enable='${value(() => 1)}'[${out}]`
       )
     })
   }
@@ -174,10 +174,25 @@ const cellOf = (place: number, count: number): Cell => {
   return { x: left + (place % columns) * own.width, y: row * own.height, ...own }
 }
 
-/** An expression of ffmpeg with the value that holds at `t`, and 0 where none does. A sum: its parser nests a hundred deep, and no more. */
-const sumOf = (spans: ReadonlyArray<Placement>, of: (cell: Cell) => number): string =>
-  spans.length === 0
-    ? "0"
-    : spans
-        .map(({ cell, fromMs, toMs }) => `gte(t,${fromMs / 1000})*lt(t,${toMs / 1000})*${of(cell)}`)
-        .join("+")
+/**
+ * An expression of ffmpeg with the value that holds at `t`, and 0 where none does: a search tree, because its parser nests no deeper than a
+ * hundred and takes no sum of more, and so that a picture costs the logarithm of their number.
+ */
+const valueAt = (spans: ReadonlyArray<Placement>, of: (cell: Cell) => number): string => {
+  const steps: Array<{ readonly fromMs: number; readonly value: number }> = [{ fromMs: -1, value: 0 }]
+  const step = (fromMs: number, value: number): void => {
+    if (steps.at(-1)?.fromMs === fromMs) steps.pop()
+    if (steps.at(-1)?.value !== value) steps.push({ fromMs, value })
+  }
+  for (const { cell, fromMs, toMs } of spans) {
+    step(fromMs, of(cell))
+    step(toMs, 0)
+  }
+  const search = (low: number, high: number): string => {
+    if (high - low <= 1) return String(steps[low]?.value ?? 0)
+    const middle = (low + high) >> 1
+    const atSeconds = (steps[middle]?.fromMs ?? 0) / 1000
+    return `if(lt(t,${atSeconds}),${search(low, middle)},${search(middle, high)})`
+  }
+  return search(0, steps.length)
+}

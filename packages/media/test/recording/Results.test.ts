@@ -5,7 +5,9 @@ import * as fs from "node:fs"
 import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import { compute } from "../../src/recording/Compute.ts"
+import { ffmpeg } from "../../src/recording/Ffmpeg.ts"
 import { probe } from "../../src/recording/Ffprobe.ts"
+import { gridGraph } from "../../src/recording/Grid.ts"
 import type { TrackInfo } from "../../src/recording/JournalFormat.ts"
 import { readReceipt } from "../../src/recording/Receipt.ts"
 import type { Receipt } from "../../src/recording/Receipt.ts"
@@ -139,7 +141,24 @@ describe("a result", () => {
         ])
         const spoken = [500, 3000, 7000, 13_000, 17_000].map((atMs) => loudness(file, atMs) > -50)
         assert.deepStrictEqual(spoken, [false, true, false, true, false])
-        assert.closeTo(beginningOfSound(file), 1, 0.05)
+        for (const [at, second] of [1, 11].entries()) {
+          assert.closeTo(beginningsOfSound(file)[at] ?? Number.NaN, second, 0.05)
+        }
+      }),
+    patience
+  )
+
+  it.live(
+    "as a grid may change hundreds of times",
+    () =>
+      Effect.gen(function* () {
+        const graph = path.join(yield* temporaryFolder, "graph")
+        const flapping = Array.from({ length: 400 }, (_, i) => ({ fromMs: i * 5, toMs: i * 5 + 3 }))
+        const cameras = [{ presence: flapping }, { presence: [{ fromMs: 0, toMs: 2000 }] }]
+        fs.writeFileSync(graph, gridGraph({ cameras, voices: 0, durationMs: 2000 }))
+        const camera = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=2"]
+        const output = ["-filter_complex_script", graph, "-map", "[video]", "-f", "null", "-"]
+        assert.deepStrictEqual(yield* ffmpeg([...camera, ...camera, ...output]), [])
       }),
     patience
   )
@@ -276,14 +295,14 @@ const loudness = (file: string, atMs: number): number => {
   return Number(/mean_volume: (\S+) dB/.exec(said)?.[1] ?? "-91")
 }
 
-/** Seconds until the first sound. */
-const beginningOfSound = (file: string): number => {
+/** Seconds at which somebody begins to be heard. */
+const beginningsOfSound = (file: string): ReadonlyArray<number> => {
   const said = execFileSync(
     "sh",
     ["-c", `ffmpeg -hide_banner -i "$0" -vn -af silencedetect=noise=-50dB:d=0.1 -f null - 2>&1`, file],
     { encoding: "utf8" }
   )
-  return Number(/silence_end: (\S+)/.exec(said)?.[1] ?? "NaN")
+  return [...said.matchAll(/silence_end: (\S+)/g)].map(([, second]) => Number(second))
 }
 
 /** Where a box of an MP4 lies at its top. */
