@@ -5,7 +5,7 @@
  *
  * A recording has one entry, its part's. What is computed is never replaced by another part.
  */
-import type { RegistryUnavailable } from "@ebb/actors"
+import type { Entry, RegistryUnavailable } from "@ebb/actors"
 import { Id, pack, Registry, unpack } from "@ebb/actors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -198,8 +198,15 @@ export class RecordingIndex extends Context.Service<
         )
       })
 
+      /** A registry may give one and the same entry again and again, for as long as nobody has written it. */
+      const listed = new WeakMap<Entry, There>()
+      const readOnce = (stored: Entry): There => {
+        const there = listed.get(stored) ?? read(stored.value)
+        listed.set(stored, there)
+        return there
+      }
       const list = Effect.map(bucket.entries, (entries) =>
-        entries.map((stored) => read(stored.value)).filter((there) => there !== "unreadable")
+        entries.map(readOnce).filter((there) => there !== "unreadable")
       )
 
       const refillOne = Effect.fnUntraced(
