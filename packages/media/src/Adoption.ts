@@ -45,6 +45,10 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
           return Effect.logError(`${outcome.folder} cannot be finished now and is kept`, outcome.error)
         case "GivenUp":
           return index.giveUp(outcome)
+        case "Deleted":
+          return Effect.logInfo(
+            `${outcome.folder} is removed: the recording was deleted by ${outcome.word.by}, ${outcome.word.reason}`
+          )
         case "Left":
           return Effect.logWarning(`${outcome.folder} is left to a later start: this node drains`)
         case "Foreign":
@@ -61,7 +65,13 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
         index.adopting(job.recordingId, { nodeId, incarnation }),
         computing.inTurn(job, computation)
       )
-    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn, inTurn }).pipe(
+    // Also what was deleted while this host was away, whose store does not know.
+    const deletedBy = (recordingId: string) =>
+      index.find(recordingId).pipe(
+        Effect.map((known) => known?.deleted),
+        Effect.orElseSucceed(() => undefined)
+      )
+    yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn, inTurn, deletedBy }).pipe(
       Effect.catch((error) => Effect.logError(`nothing can be adopted from ${dataDir}`, error)),
       Effect.catchDefect((defect) =>
         Effect.logError(`BUG: the adoption from ${dataDir} died; a later start goes on`, defect)

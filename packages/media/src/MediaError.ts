@@ -336,6 +336,19 @@ export class StoreRefused extends Schema.TaggedError<StoreRefused>()("StoreRefus
   }
 }
 
+/** Not executed; never to retry: it was deleted, and does not come back. */
+export class RecordingDeleted extends Schema.TaggedError<RecordingDeleted>()("RecordingDeleted", {
+  recordingId: Schema.String,
+  by: Schema.String,
+  at: Schema.Finite,
+  reason: Schema.String
+}) {
+  readonly retry = "never"
+  override get message() {
+    return `recording ${this.recordingId} was deleted by ${this.by}: ${this.reason}`
+  }
+}
+
 /** Safe to retry: the store of results cannot be reached, or is busy. What was uploaded before stays. */
 export class StoreUnreachable extends Schema.TaggedError<StoreUnreachable>()("StoreUnreachable", {
   location: Schema.String,

@@ -15,7 +15,7 @@ import type { AdoptionArgs } from "./Adoption.ts"
 import { adoption } from "./Adoption.ts"
 import { mediaInstruments } from "./MediaMetrics.ts"
 import { Membership } from "./Membership.ts"
-import { Conflict, MediaUnavailable, NotFound } from "./protocol/Common.ts"
+import { Conflict, MediaUnavailable, NotFound, StorageUnavailable } from "./protocol/Common.ts"
 import { isReady } from "./nodeReadiness.ts"
 import type { NodeReport } from "./protocol/Node.ts"
 import { nodeKind, NodeProtocol } from "./protocol/Node.ts"
@@ -25,7 +25,7 @@ import type { RoomMessage, RoomOptions } from "./protocol/Room.ts"
 import { roomKind } from "./protocol/Room.ts"
 import type { RecordingArgs } from "./Recording.ts"
 import { recording } from "./Recording.ts"
-import type { DiskReading, IncarnationFolder } from "./recording/index.ts"
+import type { DeletionWord, DiskReading, IncarnationFolder } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 import { makeRecordingTally } from "./RecordingTally.ts"
 import {
@@ -33,8 +33,11 @@ import {
   keepRemovingExpired,
   makeComputeQueue,
   makeDiskRoom,
+  RecordingStore,
+  removePartsOf,
   stillUnfinished
 } from "./recording/index.ts"
+import { keepRemovingOldResults } from "./ResultRetention.ts"
 import { room } from "./Room.ts"
 
 export interface MediaNodeArgs {
@@ -44,6 +47,8 @@ export interface MediaNodeArgs {
   readonly dataDir: string
   /** Milliseconds for which a journal is kept after its receipt. Default: see `RetentionOptions`. */
   readonly keepJournalsMs: number | undefined
+  /** Milliseconds for which a result is kept. Undefined: for ever. */
+  readonly keepResultsMs: number | undefined
   /** Where it can be scraped, for its report. */
   readonly metrics: string | undefined
   /** See `MediaNodeOptions`. */
@@ -166,7 +171,14 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       )
     }
 
+    const { keepResultsMs } = args
+    if (keepResultsMs !== undefined) {
+      const policy = { nodeId, keepMs: keepResultsMs, dataDir: args.dataDir, own: folder }
+      yield* Effect.forkScoped(keepRemovingOldResults(policy))
+    }
+
     const index = yield* RecordingIndex
+    const store = yield* RecordingStore
     const { registryLost } = yield* Directory
     yield* Stream.merge(Stream.succeed("this node starts"), registryLost).pipe(
       Stream.runForEach(() => index.refill),
@@ -268,6 +280,22 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       return { created: true, recording: yield* infoOf(spawned) }
     })
 
+    const deleteRecording = Effect.fnUntraced(function* (word: DeletionWord) {
+      const { recordingId } = word
+      if (recordings.has(recordingId)) {
+        const problem = "it is captured or computed here"
+        return yield* new Conflict({ entity: recordingKind, id: recordingId, problem })
+      }
+      // The store first: what it has noted, no computation gets past.
+      return yield* Effect.andThen(store.remove(word), removePartsOf(args.dataDir, recordingId, folder)).pipe(
+        Effect.map(({ held, removed }) => {
+          for (const part of removed) unfinished.delete(part)
+          return { journals: removed.length, held }
+        }),
+        Effect.mapError(({ message: reason }) => new StorageUnavailable({ reason }))
+      )
+    })
+
     const report = Effect.map(stillUnfinished(unfinished), (left): NodeReport => {
       const { admission, control, life } = self.state()
       const children = self.children().map(({ ageMs, id, kind }) => ({ kind, id, ageMs }))
@@ -314,6 +342,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
             Effect.sync(() => tally.refused(_tag))
           )
         ),
+      DeleteRecording: (word) => concurrently(deleteRecording(word)),
       Report: () => report
     }
   })

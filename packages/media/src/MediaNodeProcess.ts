@@ -56,6 +56,8 @@ export interface MediaNodeOptions {
    * without a receipt is never removed.
    */
   readonly keepJournalsMs?: number
+  /** Milliseconds for which a result is kept after its receipt; then it is deleted, which is noted. Default: for ever. */
+  readonly keepResultsMs?: number
   /**
    * How journals are written: how much may wait for a slow disk (64 MiB), how often they are synced (1000 ms), and below what room on disk
    * new recordings are refused. See `JournalThreadOptions`, `JournalWriterOptions` and `DiskRoomOptions`.
@@ -169,6 +171,7 @@ export const startMediaNode = Effect.fnUntraced(function* (options: MediaNodeOpt
           lease: initial,
           dataDir,
           keepJournalsMs: options.keepJournalsMs,
+          keepResultsMs: options.keepResultsMs,
           journal: options.journal ?? {},
           resultsDir: isS3Location(location) ? dataDir : location,
           metrics: options.metrics,

@@ -28,6 +28,8 @@ import type { ComputeQueue, DiskRoom, IncarnationFolder, JournalThread, Receipt 
 import { computeInChild, discardPart, JournalWriter, manifestFormat } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
 
+type LivingState = Exclude<RecordingState, "Deleted">
+
 export interface RecordingArgs {
   readonly nodeId: string
   readonly roomId: string
@@ -42,7 +44,7 @@ export interface RecordingArgs {
   /** Milliseconds: see `JournalWriterOptions`. */
   readonly syncEveryMs: number | undefined
   /** Told each state that it comes to, the first one too, with how its journal is from then on. */
-  readonly entered: (state: RecordingState, journal: () => JournalWriter.JournalWriterStats) => void
+  readonly entered: (state: LivingState, journal: () => JournalWriter.JournalWriterStats) => void
   /** Told when it ends without a receipt: the journal is kept, and somebody must look. */
   readonly unfinished: (problem: string) => void
 }
@@ -93,8 +95,8 @@ export const recording = define(recordingKind, RecordingProtocol, (self: Self, a
     )
 
     const { incarnation } = folder
-    let state: RecordingState = "Capturing"
-    const enter = (next: RecordingState) => args.entered((state = next), () => journal.stats)
+    let state: LivingState = "Capturing"
+    const enter = (next: LivingState) => args.entered((state = next), () => journal.stats)
     enter(state)
     let tracks = 0
     let receipt: Receipt | undefined

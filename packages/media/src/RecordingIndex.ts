@@ -16,7 +16,7 @@ import * as Schema from "effect/Schema"
 import * as path from "node:path"
 import { Conflict } from "./protocol/Common.ts"
 import { RecordingInfo, recordingKind } from "./protocol/Recording.ts"
-import type { PartOutcome, Receipt } from "./recording/index.ts"
+import type { Deletion, PartOutcome, Receipt } from "./recording/index.ts"
 import { RecordingStore } from "./recording/index.ts"
 
 export const IndexedRecording = Schema.Struct({
@@ -49,6 +49,14 @@ export class RecordingIndex extends Context.Service<
     readonly note: (recording: IndexedRecording) => Effect.Effect<void>
     /** Enters who finishes it for its dead owner, if it is known and not computed. Never fails: see `publish`. */
     readonly adopting: (recordingId: Id, adopter: Adopter) => Effect.Effect<void>
+    /**
+     * Enters that a recording is deleted, and by whom: nothing of it is begun or entered after that. Gives the entry, whose word is that of the
+     * first who deleted it. `Conflict`: its entry is of a later version.
+     */
+    readonly markDeleted: (
+      known: RecordingInfo,
+      deleted: NonNullable<RecordingInfo["deleted"]>
+    ) => Effect.Effect<IndexedRecording, Conflict | RegistryUnavailable>
     /** Enters that a part is given up, unless it is computed or the entry is another part's. Never fails: see `publish`. */
     readonly giveUp: (part: GivenUpPart) => Effect.Effect<void>
     /**
@@ -132,7 +140,7 @@ export class RecordingIndex extends Context.Service<
       })
 
       const isOpenPart = (recording: IndexedRecording) => (there: IndexedRecording) =>
-        there.state !== "Computed" && isSamePart(there, recording)
+        !isOver(there) && isSamePart(there, recording)
 
       const remove = Effect.fnUntraced(
         function* (recording: IndexedRecording) {
@@ -143,6 +151,19 @@ export class RecordingIndex extends Context.Service<
         },
         Effect.catchTag("KeyConflict", () => Effect.void)
       )
+
+      const markDeleted = Effect.fnUntraced(function* (
+        known: RecordingInfo,
+        deleted: NonNullable<RecordingInfo["deleted"]>
+      ): Effect.fn.Return<IndexedRecording, Conflict | RegistryUnavailable> {
+        // What says where it is, or what it waits for, is true no more.
+        const { file, files, folder, givenUp, problem, progress, ...rest } = known
+        const recording: IndexedRecording = { ...rest, state: "Deleted", deleted }
+        const there = yield* write(recording, (there) => there.state !== "Deleted")
+        if (there !== "unreadable") return there ?? recording
+        const id = known.recordingId
+        return yield* new Conflict({ entity: recordingKind, id, problem: "its entry is of a later version" })
+      })
 
       const adopting = Effect.fnUntraced(function* (recordingId: Id, adopter: Adopter) {
         const there = yield* find(recordingId)
@@ -185,10 +206,11 @@ export class RecordingIndex extends Context.Service<
         const there = yield* write(
           recording,
           (there) =>
-            there.state !== "Computed" ||
-            isSamePart(there, recording) ||
-            // One of several parts, of which this has all.
-            receipt.parts.some(({ incarnation }) => incarnation === there.incarnation)
+            there.state !== "Deleted" &&
+            (there.state !== "Computed" ||
+              isSamePart(there, recording) ||
+              // One of several parts, of which this has all.
+              receipt.parts.some(({ incarnation }) => incarnation === there.incarnation))
         )
         if (there === undefined) return
         const kept =
@@ -209,8 +231,35 @@ export class RecordingIndex extends Context.Service<
         entries.map(readOnce).filter((there) => there !== "unreadable")
       )
 
+      const refillDeleted = Effect.fnUntraced(function* (deletion: Deletion) {
+        const { at, by, files, nodeId, reason, recordingId, roomId, startedAt } = deletion
+        const counted = { packets: 0, lostPackets: 0, tracks: 0 }
+        const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+        const known = { recordingId, roomId, nodeId, state: "Deleted", startedAt, ...counted, bytes }
+        yield* Effect.retry(markDeleted(known, { by, at, reason }), {
+          schedule: Schedule.spaced("1 second"),
+          while: ({ _tag }) => _tag === "RegistryUnavailable"
+        })
+        // Whoever deleted it may have been killed at it.
+        if ((yield* store.receipts(recordingId)).size > 0) yield* store.remove(deletion)
+      })
+
+      /** Deleted while this store was away. */
+      const removeDeleted = Effect.fnUntraced(
+        function* ({ deleted, nodeId, recordingId, roomId, startedAt }: IndexedRecording) {
+          if (deleted === undefined || (yield* store.deletion(recordingId)) !== undefined) return
+          yield* store.remove({ recordingId, roomId, nodeId, startedAt, ...deleted })
+        },
+        (effect, { recordingId }) =>
+          Effect.catch(effect, (error) =>
+            Effect.logWarning(`what is left of the deleted recording ${recordingId} cannot be removed`, error)
+          )
+      )
+
       const refillOne = Effect.fnUntraced(
         function* (recordingId: Id) {
+          const deletion = yield* store.deletion(recordingId)
+          if (deletion !== undefined) return yield* refillDeleted(deletion)
           const receipts = [...(yield* store.receipts(recordingId)).values()]
           // As they were published: the one that has the most parts has the entry, of such the first to be computed.
           const inOrder = receipts.toSorted(
@@ -228,11 +277,12 @@ export class RecordingIndex extends Context.Service<
       )
       const refill = Effect.gen(function* () {
         const entries = yield* Effect.retry(list, Schedule.spaced("1 second"))
-        const known = new Set(
-          entries.filter(({ state }) => state === "Computed").map((each) => each.recordingId)
-        )
-        const missing = (yield* store.recordings).filter((recordingId) => !known.has(recordingId))
+        const known = new Map(entries.filter(isOver).map((each) => [each.recordingId, each]))
+        const here = yield* store.recordings
+        const missing = here.filter((recordingId) => !known.has(recordingId))
         yield* Effect.forEach(missing, refillOne, { discard: true })
+        const over = here.flatMap((recordingId) => known.get(recordingId) ?? [])
+        yield* Effect.forEach(over, removeDeleted, { discard: true })
       }).pipe(
         Effect.catch((error) =>
           Effect.logWarning("the index cannot be filled from the store of results", error)
@@ -268,6 +318,7 @@ export class RecordingIndex extends Context.Service<
               givenUp === undefined ? {} : { givenUp }
             )
           ),
+        markDeleted,
         adopting: (recordingId, adopter) =>
           unfailing(`who adopts recording ${recordingId}`, adopting(recordingId, adopter)),
         giveUp: (part) => unfailing(`that ${part.folder} is given up`, giveUp(part)),
@@ -279,6 +330,8 @@ export class RecordingIndex extends Context.Service<
     })
   )
 }
+
+const isOver = ({ state }: RecordingInfo): boolean => state === "Computed" || state === "Deleted"
 
 /** An entry that does not name its process is known by its node and the moment of its start. */
 const isSamePart = (a: IndexedRecording, b: IndexedRecording): boolean =>

@@ -23,6 +23,7 @@ export interface Build {
   readonly receipt: typeof import("../../../packages/media/src/recording/Receipt.ts")
   /** Absent in 0.1.0. */
   readonly givenUp: typeof import("../../../packages/media/src/recording/GivenUp.ts") | undefined
+  readonly deletion: typeof import("../../../packages/media/src/recording/Deletion.ts") | undefined
   readonly journal: typeof import("../../../packages/media/src/recording/JournalFormat.ts")
   readonly journalParser: typeof import("../../../packages/media/src/recording/JournalParser.ts")
   readonly local: typeof import("@ebb/deployer")
@@ -43,6 +44,7 @@ const modules = {
   manifest: ["media", "recording/Manifest"],
   receipt: ["media", "recording/Receipt"],
   givenUp: ["media", "recording/GivenUp"],
+  deletion: ["media", "recording/Deletion"],
   journal: ["media", "recording/JournalFormat"],
   journalParser: ["media", "recording/JournalParser"],
   local: ["deployer", "index"],

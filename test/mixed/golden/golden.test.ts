@@ -59,6 +59,7 @@ const inRecords = [
   "actors/internal/registryId.ts recordCodec(openRecord",
   "deployer/RolloutEvent.ts decodeUnknownExit(Record",
   "media/RecordingIndex.ts decodeUnknownExit(IndexedRecording",
+  "media/recording/Deletion.ts decodeJsonFile(Deletion",
   "media/recording/GivenUp.ts decodeJsonFile(GivenUp",
   "media/recording/JournalFormat.ts readMap(Anchor",
   "media/recording/JournalFormat.ts readMap(Data",
@@ -84,6 +85,8 @@ const notStored = [
   "actors/Envelope.ts decodeUnknownExit(AskError",
   // Between a node and the process that computes for it, which is of the same build.
   "media/recording/ComputeOutcome.ts decodeUnknownExit(Line",
+  // What cannot be read of an upload under way is sent again.
+  "media/recording/s3/S3Upload.ts decodeUnknownOption(UploadState",
   "media/recording/internal/storedSchema.ts decodeUnknownEffect(Versioned",
   // A token is not ours: whoever signs writes it by his own library.
   "media/token/TokenCheck.ts decodeUnknownOption(Claims"

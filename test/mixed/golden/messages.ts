@@ -104,6 +104,11 @@ const severalFiles = {
 const recordingOptions = { result: "grid", kinds: ["audio", "video"], data: true }
 const pauseCause = { by: "ada", reason: "off the record" }
 const openedRoom = { roomId: "r1", nodeId: "n1", created: true }
+const deletedRecording = {
+  ...recordingInfo,
+  state: "Deleted",
+  deleted: { by: "ada", at: 1_795_000_009_000, reason: "asked to" }
+}
 const startedRecording = { created: true, recording: recordingInfo }
 const report = {
   nodeId: "n1",
@@ -163,6 +168,23 @@ export const node: ProtocolSamples = {
       after("0.1.0", { recordingId: "rec", roomId: "r1", options: recordingOptions })
     ],
     success: [startedRecording]
+  },
+  DeleteRecording: {
+    request: [
+      after("0.1.0", {
+        recordingId: "rec",
+        roomId: "r1",
+        nodeId: "n1",
+        startedAt: 1_795_000_000_000,
+        by: "ada",
+        at: 1_795_000_009_000,
+        reason: "asked to"
+      })
+    ],
+    success: [
+      after("0.1.0", { journals: 1, held: [] }),
+      after("0.1.0", { journals: 0, held: ["/data/incarnations/inc/rec"] })
+    ]
   },
   Report: { success: [report, idleReport, after("0.1.0", busyReport), after("0.1.0", reportOfDisk)] }
 }
@@ -478,9 +500,23 @@ export const control: ProtocolSamples = {
     request: [{ recordingId: "rec" }, { recordingId: "rec", ...reason }],
     success: [recordingInfo]
   },
+  "recording.delete": {
+    request: [
+      after("0.1.0", { recordingId: "rec", reason: "asked to" }),
+      after("0.1.0", { recordingId: "rec", by: "ada", reason: "asked to" })
+    ],
+    success: [
+      after("0.1.0", { recording: deletedRecording, journals: 1, left: [] }),
+      after("0.1.0", {
+        recording: deletedRecording,
+        journals: 0,
+        left: [{ nodeId: "n2", problem: "no answer" }]
+      })
+    ]
+  },
   "recording.get": { request: [{ recordingId: "rec" }], success: anyRecording },
   "recording.list": {
-    request: pages,
+    request: [...pages, after("0.1.0", { deleted: true })],
     success: [{ recordings: [recordingInfo, computedRecording] }, { recordings: [], next: "rec" }]
   },
   "node.list": {

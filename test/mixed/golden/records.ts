@@ -83,6 +83,7 @@ const indexedComputed = {
   durationMs: 61_000.25,
   computedAt: at + 61_000
 }
+const indexedDeleted = { ...indexed, state: "Deleted", deleted: { by: "ada", at, reason: "asked to" } }
 const indexedGivenUp = { ...indexed, state: "Failed", givenUp: { by: "ada", at, reason: "no camera" } }
 const indexedAdopted = { ...indexed, adopter: { nodeId: "n2", incarnation: "inc-2" } }
 
@@ -157,6 +158,17 @@ const emptyReceipt = {
   computedAt: at,
   computedBy: "n1",
   software: "Ebb 0.1.0"
+}
+const deletion = {
+  format: 1,
+  recordingId: "rec",
+  roomId: "r1",
+  nodeId: "n1",
+  startedAt: at,
+  by: "ada",
+  at,
+  reason: "asked to",
+  files: [{ name: "recording.webm", bytes: 4711, sha256: "00ff" }]
 }
 const givenUp = { format: 1, by: "ada", at, reason: "the camera was broken" }
 
@@ -262,7 +274,13 @@ const withIndex = (build: Build, stored?: Uint8Array) => {
 }
 
 const indexRows = rowsOf(
-  [indexed, indexedComputed, after("0.1.0", indexedGivenUp), after("0.1.0", indexedAdopted)],
+  [
+    indexed,
+    indexedComputed,
+    after("0.1.0", indexedGivenUp),
+    after("0.1.0", indexedAdopted),
+    after("0.1.0", indexedDeleted)
+  ],
   (plain) => ({
     fixture: "records",
     name: "an entry of the recordings' index",
@@ -442,6 +460,19 @@ export const recordRows = (current: Build): ReadonlyArray<Row> => [
       read: (folder) => readReceipt(join(folder, receiptName))
     }),
     ["dropped"]
+  ),
+  ...file("deleted.json", [after("0.1.0", deletion)], ({ deletion: of }) =>
+    of === undefined
+      ? undefined
+      : {
+          write: (folder, value) =>
+            Effect.promise(() => writeFile(join(folder, of.deletionName), of.encodeDeletion(value))),
+          read: (folder) =>
+            Effect.flatMap(
+              Effect.promise(() => readFile(join(folder, of.deletionName), "utf8")),
+              (text) => of.decodeDeletion(of.deletionName, text)
+            )
+        }
   ),
   ...file(
     "given-up.json",

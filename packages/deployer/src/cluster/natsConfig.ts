@@ -76,11 +76,17 @@ const permissions = (cluster: string): Record<NatsRole, Permissions> => {
       allow_responses: true
     },
     operator: client("operator", `${root}.ctl.>`, discovery),
-    control: client(
-      "control",
-      ...["room", "webrtc", "producer", "consumer", "recording"].map((what) => `${root}.ctl.${what}.*`),
-      ...["list", "status"].map((look) => `${root}.ctl.node.${look}`)
-    ),
+    control: {
+      publish: {
+        allow: [
+          ...["room", "webrtc", "producer", "consumer", "recording"].map((what) => `${root}.ctl.${what}.*`),
+          ...["list", "status"].map((look) => `${root}.ctl.node.${look}`)
+        ],
+        // Whoever makes recordings may not delete them: that is an operator's.
+        deny: [`${root}.ctl.recording.delete`]
+      },
+      subscribe: { allow: [inbox("control")] }
+    },
     observer: client(
       "observer",
       ...["get", "list", "status"].map((look) => `${root}.ctl.*.${look}`),

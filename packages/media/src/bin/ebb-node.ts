@@ -45,6 +45,7 @@ Each option may be given by its environment variable instead.
   --store s3://BUCKET/... or there; endpoint and credentials by   EBB_STORE
                           AWS_..., as for any AWS SDK
   --keep-journals H       after the result (default: 24 hours)    EBB_KEEP_JOURNALS
+  --keep-results H        then they are deleted (default: never)  EBB_KEEP_RESULTS
   --sync-ms MS            what a power cut may take of a journal  EBB_SYNC_MS
                           (default: 1000; 0: without a pause)
   --journal-queue MB      that may wait for a slow disk           EBB_JOURNAL_QUEUE
@@ -104,6 +105,7 @@ const parse = () => {
         "store-dir": text,
         store: text,
         "keep-journals": text,
+        "keep-results": text,
         "sync-ms": text,
         "journal-queue": text,
         "min-free": text,
@@ -186,6 +188,7 @@ const options = (): MediaNodeOptions => {
     usage(`--cluster is 1 to 64 letters, digits, _ or -, not '${cluster}'`)
   number("--nats-replicas", given(flags["nats-replicas"], "EBB_NATS_REPLICAS"), 1)
   const keepHours = number("--keep-journals", given(flags["keep-journals"], "EBB_KEEP_JOURNALS"), 0)
+  const resultHours = number("--keep-results", given(flags["keep-results"], "EBB_KEEP_RESULTS"), 0)
   const megabytes = (name: string, value: string | undefined, least: number) => {
     const parsed = number(name, value, least)
     return parsed === undefined ? undefined : Math.ceil(parsed * 2 ** 20)
@@ -204,6 +207,7 @@ const options = (): MediaNodeOptions => {
       storeDir: given(flags["store-dir"], "EBB_STORE_DIR"),
       store: storeLocation(given(flags.store, "EBB_STORE")),
       keepJournalsMs: keepHours === undefined ? undefined : keepHours * 3_600_000,
+      keepResultsMs: resultHours === undefined ? undefined : resultHours * 3_600_000,
       version: given(flags.release, "EBB_RELEASE")
     }),
     journal: present({

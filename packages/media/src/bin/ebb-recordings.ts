@@ -134,6 +134,7 @@ const lineOf = Effect.fnUntraced(function* (outcome: PartOutcome) {
     ...(outcome._tag === "GivenUp"
       ? { by: outcome.givenUp.by, at: outcome.givenUp.at, reason: outcome.givenUp.reason }
       : {}),
+    ...(outcome._tag === "Deleted" ? outcome.word : {}),
     ...(outcome._tag === "Failed" ? { problem: outcome.error.message } : {})
   }
 })
@@ -153,6 +154,8 @@ const words = (outcome: PartOutcome): string => {
       const { at, by, reason } = outcome.givenUp
       return `${recordingId}: given up by ${by} at ${new Date(at).toISOString()}, its journal is kept in ${outcome.folder}: ${reason}`
     }
+    case "Deleted":
+      return `${recordingId}: was deleted by ${outcome.word.by}, and so is its journal now: ${outcome.word.reason}`
     case "Left":
       return `${recordingId}: left to the next run`
     case "NothingCaptured":

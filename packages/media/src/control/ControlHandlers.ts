@@ -10,6 +10,7 @@ import type { RoomMessage } from "../protocol/Room.ts"
 import { roomKind, RoomProtocol } from "../protocol/Room.ts"
 import { RecordingIndex } from "../RecordingIndex.ts"
 import { goneIsNotFound, locate, placeRoom } from "./Placement.ts"
+import { deleteRecording } from "./RecordingDelete.ts"
 import { pauseRecording, recordingInfo, resumeRecording, stopRecording } from "./RecordingLookup.ts"
 
 export type ControlServices = ActorSystem | Directory | Leases | RecordingIndex
@@ -125,6 +126,7 @@ export const controlHandlers: ControlHandlers = {
       if (known.state === "Interrupted" || known.state === "Failed") {
         return yield* conflict(`it is ${known.state}: ${known.problem ?? "its journal is kept"}`)
       }
+      if (known.deleted !== undefined) return yield* conflict(`it was deleted by ${known.deleted.by}`)
       return { created: false, recording: known }
     }
     const room = yield* locate(roomKind, roomId)
@@ -139,19 +141,23 @@ export const controlHandlers: ControlHandlers = {
   "recording.pause": ({ recordingId, ...cause }) => pauseRecording(recordingId, cause),
   "recording.resume": ({ recordingId, ...cause }) => resumeRecording(recordingId, cause),
   "recording.stop": ({ reason = "asked for", recordingId }) => stopRecording(recordingId, reason),
+  "recording.delete": ({ by = "control", reason, recordingId }) =>
+    deleteRecording(recordingId, { by, reason }),
   "recording.get": ({ recordingId }) => recordingInfo(recordingId),
-  "recording.list": (input) =>
+  "recording.list": ({ deleted = false, ...input }) =>
     Effect.gen(function* () {
       const directory = yield* Directory
       const index = yield* RecordingIndex
       const live = new Set((yield* directory.list(recordingKind)).map(({ entry }) => entry.id))
       const indexed = new Map((yield* index.list).map((info) => [info.recordingId, info]))
-      const { ids, next } = pageOf([...live, ...indexed.keys()], input)
+      const isDeleted = (id: Id) => indexed.get(id)?.deleted !== undefined
+      const wanted = new Set([...live, ...indexed.keys()].filter((id) => isDeleted(id) === deleted))
+      const { ids, next } = pageOf(wanted, input)
       const asked = yield* Effect.forEach(
         ids,
         (id) => {
           const known = indexed.get(id)
-          return known?.state === "Computed"
+          return known?.state === "Computed" || known?.deleted !== undefined
             ? Effect.succeed(known)
             : Effect.orElseSucceed(recordingInfo(id), () => known)
         },

@@ -215,8 +215,24 @@ export const ControlProtocol = protocol(
     error
   }),
   message("recording.get", { payload: recording, success: RecordingInfo, error }),
+  /** Its result, its receipt and its journals go, on every live node. Who, when and why stays. Done again, it goes on where it was. */
+  message("recording.delete", {
+    payload: { ...recording, by: cause.by, reason: Reason.check(Schema.isMinLength(1)) },
+    success: Schema.Struct({
+      recording: RecordingInfo,
+      /** How many were removed by this command. */
+      journals: Schema.Number,
+      /** Nodes that could not do their part now, and why: they do it at their next start, or when it is done again. */
+      left: Schema.Array(Schema.Struct({ nodeId: Id, problem: Schema.String }))
+    }),
+    error
+  }),
   message("recording.list", {
-    payload: page,
+    payload: {
+      ...page,
+      /** True: those that were deleted, and no others. Default: no deleted ones. */
+      deleted: Schema.optionalKey(Schema.Boolean)
+    },
     success: Schema.Struct({ recordings: Schema.Array(RecordingInfo), ...next }),
     error
   }),

@@ -81,6 +81,23 @@ export const NodeProtocol = protocol(
     success: Schema.Struct({ created: Schema.Boolean, recording: RecordingInfo }),
     error: Schema.Union([...AdmissionError.members, Conflict, NotFound, StorageUnavailable])
   }),
+  /**
+   * Removes all that this node's store and data folder have of a recording, once the index says that it is deleted. Done again, it changes
+   * nothing. `held`: journals that another process holds, which stay.
+   */
+  message("DeleteRecording", {
+    payload: {
+      recordingId: Id,
+      roomId: Id,
+      nodeId: Id,
+      startedAt: WallMs,
+      by: Schema.String,
+      at: WallMs,
+      reason: Schema.String
+    },
+    success: Schema.Struct({ journals: Schema.Number, held: Schema.Array(Schema.String) }),
+    error: Schema.Union([Conflict, StorageUnavailable])
+  }),
   message("Report", { success: NodeReport })
 )
 export type NodeMessage = Messages<typeof NodeProtocol>

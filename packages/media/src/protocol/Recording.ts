@@ -12,8 +12,16 @@ import { Conflict, Millis, Reason, WallMs } from "./Common.ts"
  * - `Failed`     it could not be computed; its journal is kept, and named. With `givenUp` no node tries it again
  * - `Interrupted` its node is dead; its journal waits to be adopted by a later start on its data folder, or by
  *                `ebb recordings recover DIR`. Said of it by others, never by a recording itself
+ * - `Deleted`    somebody, or a policy, has deleted it: `deleted` says who, when and why. Said of it by others, too
  */
-export const RecordingState = Schema.Literals(["Capturing", "Sealing", "Computed", "Failed", "Interrupted"])
+export const RecordingState = Schema.Literals([
+  "Capturing",
+  "Sealing",
+  "Computed",
+  "Failed",
+  "Interrupted",
+  "Deleted"
+])
 export type RecordingState = typeof RecordingState.Type
 
 /** How far the way from the seal to the receipt is. */
@@ -99,7 +107,9 @@ export const RecordingInfo = Schema.Struct({
     })
   ),
   /** A person gave it up: no node waits for it or tries it again. */
-  givenUp: Schema.optionalKey(Schema.Struct({ by: Schema.String, at: WallMs, reason: Schema.String }))
+  givenUp: Schema.optionalKey(Schema.Struct({ by: Schema.String, at: WallMs, reason: Schema.String })),
+  /** Who deleted it: what it says besides is of what there was. */
+  deleted: Schema.optionalKey(Schema.Struct({ by: Schema.String, at: WallMs, reason: Schema.String }))
 })
 export type RecordingInfo = typeof RecordingInfo.Type
 

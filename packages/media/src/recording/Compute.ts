@@ -19,7 +19,7 @@ import type {
   StoreUnreachable,
   UnsupportedFormat
 } from "../MediaError.ts"
-import { JournalMissing, RecordingFileInvalid, VerificationFailed } from "../MediaError.ts"
+import { JournalMissing, RecordingDeleted, RecordingFileInvalid, VerificationFailed } from "../MediaError.ts"
 import { attempt, remove, sizeIfThere } from "./internal/disk.ts"
 import { receiptPart, receiptTracks } from "./internal/receiptContent.ts"
 import { software } from "./internal/software.ts"
@@ -36,6 +36,7 @@ import type { LossPolicy } from "./rtp/FrameAssembler.ts"
 
 export type ComputeError =
   | RecordingStorageError
+  | RecordingDeleted
   | StoreRefused
   | StoreUnreachable
   | UnsupportedFormat
@@ -82,9 +83,15 @@ export const compute: (
   function* (partFolders, options) {
     const store = yield* RecordingStore
     const parts = yield* openParts(typeof partFolders === "string" ? [partFolders] : partFolders)
+    const { recordingId, roomId } = parts[0].manifest
+    const refuseDeleted = Effect.flatMap(store.deletion(recordingId), (deletion) => {
+      if (deletion === undefined) return Effect.void
+      const { at, by, reason } = deletion
+      return Effect.fail(new RecordingDeleted({ recordingId, at, by, reason }))
+    })
+    yield* refuseDeleted
     const done = yield* findReceipt(parts)
     if (done !== undefined) return done
-    const { recordingId, roomId } = parts[0].manifest
     const sizes = yield* Effect.forEach(parts, ({ folder, journalFile }) =>
       Effect.flatMap(sizeIfThere(journalFile), (bytes) =>
         bytes === undefined ? Effect.fail(new JournalMissing({ folder, recordingId })) : Effect.succeed(bytes)
@@ -172,6 +179,7 @@ export const compute: (
     )
     // From the choice of the names to the receipt that takes them: another part may be as far at this moment.
     yield* store.exclusive(recordingId)
+    yield* refuseDeleted
     const suffix = yield* store.suffix(recordingId, part)
     const nameIn = ({ extension, name }: ResultFile) => `${name}${suffix}.${extension}`
     for (const file of digests) yield* store.publish(recordingId, part, file.staged, nameIn(file))

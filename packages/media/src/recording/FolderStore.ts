@@ -6,11 +6,23 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as path from "node:path"
 import { lockFolder } from "./FolderLock.ts"
-import { list, makeFolder, publishFile, remove, storageError, syncFolder } from "./internal/disk.ts"
+import { decodeDeletion, deletionName, deletionOf, encodeDeletion } from "./Deletion.ts"
+import {
+  list,
+  makeFolder,
+  publishFile,
+  readIfThere,
+  remove,
+  replaceFile,
+  storageError,
+  syncFolder
+} from "./internal/disk.ts"
 import { StoredId } from "./internal/storedSchema.ts"
 import type { Receipt } from "./Receipt.ts"
-import { readReceipt, writeReceipt } from "./Receipt.ts"
+import { readableReceipts, readReceipt, writeReceipt } from "./Receipt.ts"
 import type { RecordingStore } from "./RecordingStore.ts"
+
+const lockName = ".lock"
 
 export const folderStore = (folder: string): RecordingStore["Service"] => {
   const at = (recordingId: string, name: string) => path.join(folder, recordingId, name)
@@ -31,18 +43,24 @@ export const folderStore = (folder: string): RecordingStore["Service"] => {
     }
     return found
   })
+  const exclusive = Effect.fnUntraced(function* (recordingId: string) {
+    const own = yield* recordingFolder(recordingId)
+    const holder = { pid: process.pid }
+    // Held means here that somebody removed the folder meanwhile.
+    yield* lockFolder(own, { name: lockName, holder, waitSeconds: Infinity }).pipe(
+      Effect.catchTag("FolderHeld", ({ message }) => Effect.fail(storageError("lock", own, message)))
+    )
+  })
+  const deletion = Effect.fnUntraced(function* (recordingId: string) {
+    const file = at(recordingId, deletionName)
+    const bytes = yield* readIfThere(file)
+    return bytes === undefined ? undefined : yield* decodeDeletion(file, bytes.toString("utf8"))
+  })
   return {
     location: folder,
     locate: at,
     check: Effect.void,
-    exclusive: Effect.fnUntraced(function* (recordingId) {
-      const own = yield* recordingFolder(recordingId)
-      const holder = { pid: process.pid }
-      // Held means here that somebody removed the folder meanwhile.
-      yield* lockFolder(own, { name: ".lock", holder, waitSeconds: Infinity }).pipe(
-        Effect.catchTag("FolderHeld", ({ message }) => Effect.fail(storageError("lock", own, message)))
-      )
-    }),
+    exclusive,
     suffix: (recordingId, part) =>
       Effect.map(receipts(recordingId), (there) => (there.size > 0 ? `-${part}` : "")),
     stage: Effect.fnUntraced(function* (recordingId, part, name) {
@@ -58,6 +76,22 @@ export const folderStore = (folder: string): RecordingStore["Service"] => {
       yield* writeReceipt(at(recordingId, name), receipt)
     }),
     recordings: Effect.map(list(folder), (names) => names.filter((name) => Schema.is(StoredId)(name))),
-    receipts
+    receipts,
+    deletion,
+    remove: Effect.fnUntraced(function* (word) {
+      const { recordingId } = word
+      yield* exclusive(recordingId)
+      let noted = yield* deletion(recordingId)
+      if (noted === undefined) {
+        noted = deletionOf(word, yield* readableReceipts(receipts(recordingId)))
+        yield* replaceFile(at(recordingId, deletionName), encodeDeletion(noted))
+      }
+      const kept = new Set([deletionName, lockName])
+      for (const name of yield* list(path.join(folder, recordingId))) {
+        if (!kept.has(name)) yield* remove(at(recordingId, name))
+      }
+      yield* syncFolder(path.join(folder, recordingId))
+      return noted
+    }, Effect.scoped)
   }
 }

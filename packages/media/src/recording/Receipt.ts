@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { RecordingFileInvalid, UnsupportedFormat } from "../MediaError.ts"
 import { readIfThere, replaceFile } from "./internal/disk.ts"
 import { decodeJsonFile, openLiterals, StoredId } from "./internal/storedSchema.ts"
 
@@ -148,6 +149,15 @@ export interface Receipt extends Schema.Schema.Type<typeof Receipt> {}
 /** `file` is named in its errors. */
 export const decodeReceipt = decodeJsonFile(Receipt, receiptFormat)
 export const encodeReceipt = (receipt: Receipt): string => `${JSON.stringify(receipt, null, 2)}\n`
+
+/** For who removes them all: what cannot be read is no reason to keep the rest. */
+export const readableReceipts = <E extends { readonly _tag: string }>(
+  receipts: Effect.Effect<ReadonlyMap<string, Receipt>, E | RecordingFileInvalid | UnsupportedFormat>
+) =>
+  receipts.pipe(
+    Effect.map((all) => [...all.values()]),
+    Effect.catchTag(["RecordingFileInvalid", "UnsupportedFormat"], () => Effect.succeed<Array<Receipt>>([]))
+  )
 
 export const readReceipt = Effect.fnUntraced(function* (file: string) {
   const bytes = yield* readIfThere(file)

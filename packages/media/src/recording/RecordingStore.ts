@@ -13,6 +13,7 @@ import type {
   StoreUnreachable,
   UnsupportedFormat
 } from "../MediaError.ts"
+import type { Deletion, DeletionWord } from "./Deletion.ts"
 import { folderStore } from "./FolderStore.ts"
 import type { Receipt } from "./Receipt.ts"
 import { parseS3Location } from "./s3/S3Location.ts"
@@ -65,6 +66,13 @@ export class RecordingStore extends Context.Service<
     readonly recordings: Effect.Effect<ReadonlyArray<string>, StoreError>
     /** The receipts of all parts of a recording, by file name. None for an unknown recording. */
     readonly receipts: (recordingId: string) => Effect.Effect<ReadonlyMap<string, Receipt>, ReceiptsError>
+    /** Who deleted it, and why. Undefined: nobody did. */
+    readonly deletion: (recordingId: string) => Effect.Effect<Deletion | undefined, ReceiptsError>
+    /**
+     * Removes all that there is of a recording, known here or not, when who did it is noted durably; what was noted before stays. Done again,
+     * it removes what has come since, or what a killed one left.
+     */
+    readonly remove: (word: DeletionWord) => Effect.Effect<Deletion, ReceiptsError>
   }
 >()("@ebb/media/RecordingStore") {
   /** `<folder>/<recordingId>/{recording.webm, receipt.json}`; usually `<dataDir>/results`. */

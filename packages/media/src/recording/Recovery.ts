@@ -1,7 +1,7 @@
 /**
  * Finishes what dead processes left in a data folder: for every incarnation folder whose lock can be had, every part without a receipt
  * is computed. A node runs it at its start, and `ebb recordings recover DIR` without a node. What never can be computed a person gives
- * up. Nothing is removed; killed at any moment, the next run goes on.
+ * up. Nothing is removed but what somebody has deleted; killed at any moment, the next run goes on.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -17,9 +17,14 @@ import { givenUpFormat, readGivenUp, writeGivenUp } from "./GivenUp.ts"
 import { isPart, listForeign, listIncarnations, partsOf, tryAdopt } from "./IncarnationFolder.ts"
 import type { Manifest } from "./Manifest.ts"
 import { readManifest, setManifestState } from "./Manifest.ts"
+import type { DeletionWord } from "./Deletion.ts"
 import { readReceipt, receiptName } from "./Receipt.ts"
 import type { Receipt } from "./Receipt.ts"
 import { RecordingStore } from "./RecordingStore.ts"
+import { removePart } from "./RemovePart.ts"
+
+/** Of a deletion, who asked for it. */
+export type DeletedBy = Pick<DeletionWord, "by" | "at" | "reason">
 
 /** What became of one part. `folder` is the part's. */
 export type PartOutcome = { readonly folder: string } & (
@@ -36,6 +41,8 @@ export type PartOutcome = { readonly folder: string } & (
   | { readonly _tag: "Foreign" }
   /** `goOn` said no before it was begun: the next run takes it. */
   | { readonly _tag: "Left" }
+  /** It was deleted before: now its journal is, too. */
+  | { readonly _tag: "Deleted"; readonly word: DeletedBy }
   /** All that was there is still there. */
   | { readonly _tag: "Failed"; readonly error: ComputeError }
 )
@@ -51,6 +58,8 @@ export interface RecoverOptions {
   readonly givenUpToo?: boolean
   /** Around each computation: a node has them wait for their turn. Default: it begins at once. */
   readonly inTurn?: ComputeQueue["inTurn"]
+  /** Whether somebody has deleted a recording, beyond what the store knows. Default: nobody. */
+  readonly deletedBy?: (recordingId: string) => Effect.Effect<DeletedBy | undefined>
 }
 
 /** Parts are computed one after the other: it is done beside calls. Fails only when the data folder cannot be listed. */
@@ -93,6 +102,15 @@ const recoverPart = (
   options: RecoverOptions
 ): Effect.Effect<PartOutcome, never, RecordingStore> =>
   Effect.gen(function* (): Effect.fn.Return<PartOutcome, ComputeError, RecordingStore> {
+    const word = yield* deletedBy(path.basename(folder), options)
+    if (word !== undefined && (yield* isPart(folder))) {
+      return yield* removePart(folder).pipe(
+        Effect.map((): PartOutcome => ({ _tag: "Deleted", folder, word })),
+        Effect.catchTag("FolderHeld", ({ holder }) =>
+          Effect.succeed<PartOutcome>({ _tag: "Held", folder, holder })
+        )
+      )
+    }
     const done = yield* readReceipt(path.join(folder, receiptName))
     if (done !== undefined) return { _tag: "AlreadyDone", folder, receipt: done }
     const givenUp = options.givenUpToo === true ? undefined : yield* readGivenUp(folder)
@@ -106,6 +124,13 @@ const recoverPart = (
     )
     return { _tag: "Recovered", folder, receipt }
   }).pipe(Effect.catch((error) => Effect.succeed(failedOutcome(folder, error))))
+
+/** What cannot be read now is no deletion: should it be one, a computation is refused, and the next run comes by again. */
+const deletedBy = Effect.fnUntraced(function* (recordingId: string, options: RecoverOptions) {
+  const store = yield* RecordingStore
+  const noted = yield* Effect.orElseSucceed(store.deletion(recordingId), () => undefined)
+  return noted ?? (yield* options.deletedBy?.(recordingId) ?? Effect.undefined)
+})
 
 const failedOutcome = (folder: string, error: ComputeError): PartOutcome =>
   error._tag === "ManifestMissing" && error.journalBytes === 0

@@ -4,13 +4,13 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as fsp from "node:fs/promises"
 import * as path from "node:path"
 import type { RecordingStorageError } from "../MediaError.ts"
 import type { IncarnationFolder } from "./IncarnationFolder.ts"
 import { listIncarnations, tryAdopt } from "./IncarnationFolder.ts"
-import { attempt, list, remove } from "./internal/disk.ts"
+import { list, remove } from "./internal/disk.ts"
 import { readReceipt, receiptName } from "./Receipt.ts"
+import { finishRemovals, removePart } from "./RemovePart.ts"
 
 export interface RetentionOptions {
   /** Milliseconds from the receipt to the removal. Default 24 hours. A part without a receipt is never removed. */
@@ -20,7 +20,6 @@ export interface RetentionOptions {
 }
 
 const defaultKeepMs = 24 * 3_600_000
-const doomedPrefix = ".removed-"
 
 /** The part folders that were removed. */
 export const removeExpired: (
@@ -70,14 +69,13 @@ const clean = Effect.fnUntraced(function* (folder: IncarnationFolder, olderThan:
       Effect.catchTag(["RecordingFileInvalid", "UnsupportedFormat"], () => Effect.succeed(undefined))
     )
     if (receipt === undefined || receipt.computedAt > olderThan) continue
-    // A removal cut short must not look like a part that lost its manifest.
-    const doomed = path.join(folder.path, `${doomedPrefix}${path.basename(part)}`)
-    yield* attempt("rename", part, () => fsp.rename(part, doomed))
-    removed.push(part)
+    // Somebody computes it again at this moment: the next time.
+    yield* removePart(part).pipe(
+      Effect.andThen(Effect.sync(() => removed.push(part))),
+      Effect.catchTag("FolderHeld", () => Effect.void)
+    )
   }
-  for (const name of yield* list(folder.path)) {
-    if (name.startsWith(doomedPrefix)) yield* remove(path.join(folder.path, name))
-  }
+  yield* finishRemovals(folder)
   return removed
 })
 

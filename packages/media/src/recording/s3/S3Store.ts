@@ -7,8 +7,9 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as path from "node:path"
+import { decodeDeletion, deletionName, deletionOf, encodeDeletion } from "../Deletion.ts"
 import type { Receipt } from "../Receipt.ts"
-import { decodeReceipt, encodeReceipt } from "../Receipt.ts"
+import { decodeReceipt, encodeReceipt, readableReceipts } from "../Receipt.ts"
 import type { RecordingStore } from "../RecordingStore.ts"
 import { makeFolder, remove } from "../internal/disk.ts"
 import { StoredId } from "../internal/storedSchema.ts"
@@ -47,6 +48,31 @@ export const s3Store = Effect.fnUntraced(function* (location: S3Location, option
     alwaysReadBack: process.env["EBB_S3_READ_BACK"] === "1"
   })
 
+  const readText = (key: string) =>
+    door.read(key, async (chunks) => {
+      const all: Array<Uint8Array> = []
+      for await (const chunk of chunks) all.push(chunk)
+      return Buffer.concat(all).toString("utf8")
+    })
+  const writeText = (recordingId: string, name: string, text: string) =>
+    uploadBytes(door, Buffer.from(text), keyOf(recordingId, name), upload(name))
+  const receipts = Effect.fnUntraced(function* (recordingId: string) {
+    const { keys } = yield* door.list(`${folderOf(recordingId)}receipt`)
+    const found = new Map<string, Receipt>()
+    for (const key of keys.filter((each) => each.endsWith(".json"))) {
+      const text = yield* readText(key)
+      if (text === undefined) continue
+      const name = key.slice(folderOf(recordingId).length)
+      found.set(name, yield* decodeReceipt(door.url(key), text))
+    }
+    return found
+  })
+  const deletion = Effect.fnUntraced(function* (recordingId: string) {
+    const key = keyOf(recordingId, deletionName)
+    const text = yield* readText(key)
+    return text === undefined ? undefined : yield* decodeDeletion(door.url(key), text)
+  })
+
   const store: RecordingStore["Service"] = {
     location: `s3://${location.bucket}${location.prefix === "" ? "" : `/${location.prefix.slice(0, -1)}`}`,
     locate: (recordingId, name) => door.url(keyOf(recordingId, name)),
@@ -65,28 +91,27 @@ export const s3Store = Effect.fnUntraced(function* (location: S3Location, option
       yield* uploadFile(door, file, keyOf(recordingId, finalName), upload(finalName))
       yield* remove(file)
     }),
-    putReceipt: (recordingId, name, receipt) =>
-      uploadBytes(door, Buffer.from(encodeReceipt(receipt)), keyOf(recordingId, name), upload(name)),
+    putReceipt: (recordingId, name, receipt) => writeText(recordingId, name, encodeReceipt(receipt)),
     recordings: Effect.map(door.list(location.prefix), ({ prefixes }) =>
       prefixes
         .map((prefix) => prefix.slice(location.prefix.length, -1))
         .filter((name) => Schema.is(StoredId)(name))
         .toSorted()
     ),
-    receipts: Effect.fnUntraced(function* (recordingId) {
-      const { keys } = yield* door.list(`${folderOf(recordingId)}receipt`)
-      const found = new Map<string, Receipt>()
-      for (const key of keys.filter((each) => each.endsWith(".json"))) {
-        const text = yield* door.read(key, async (chunks) => {
-          const all: Array<Uint8Array> = []
-          for await (const chunk of chunks) all.push(chunk)
-          return Buffer.concat(all).toString("utf8")
-        })
-        if (text === undefined) continue
-        const name = key.slice(folderOf(recordingId).length)
-        found.set(name, yield* decodeReceipt(door.url(key), text))
+    receipts,
+    deletion,
+    remove: Effect.fnUntraced(function* (word) {
+      const { recordingId } = word
+      let noted = yield* deletion(recordingId)
+      if (noted === undefined) {
+        noted = deletionOf(word, yield* readableReceipts(receipts(recordingId)))
+        yield* writeText(recordingId, deletionName, encodeDeletion(noted))
       }
-      return found
+      const { keys } = yield* door.list(folderOf(recordingId))
+      for (const key of keys) {
+        if (key !== keyOf(recordingId, deletionName)) yield* door.remove(key)
+      }
+      return noted
     })
   }
   return store
