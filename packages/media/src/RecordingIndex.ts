@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Struct from "effect/Struct"
 import * as path from "node:path"
 import { Conflict } from "./protocol/Common.ts"
 import { RecordingInfo, recordingKind } from "./protocol/Recording.ts"
@@ -157,7 +158,7 @@ export class RecordingIndex extends Context.Service<
         deleted: NonNullable<RecordingInfo["deleted"]>
       ): Effect.fn.Return<IndexedRecording, Conflict | RegistryUnavailable> {
         // What says where it is, or what it waits for, is true no more.
-        const { file, files, folder, givenUp, problem, progress, ...rest } = known
+        const rest = Struct.omit(known, ["file", "files", "folder", "givenUp", "problem", "progress"])
         const recording: IndexedRecording = { ...rest, state: "Deleted", deleted }
         const there = yield* write(recording, (there) => there.state !== "Deleted")
         if (there !== "unreadable") return there ?? recording
