@@ -146,6 +146,62 @@ const receipt = {
   computedBy: "n1",
   software: "Ebb 0.1.0"
 }
+/** Of two parts, in several files, with all that 0.1.0 did not say. */
+const joinedReceipt = {
+  ...receipt,
+  parts: receipt.parts.flatMap((part) => [
+    { ...part, aligned: "own" },
+    { ...part, incarnation: "other", part: 1, aligned: "senderReports" }
+  ]),
+  tracks: [
+    ...receipt.tracks.map((track) => ({
+      ...track,
+      source: "camera",
+      gaps: [{ fromMs: 1000, toMs: 1100.5, packets: 3 }],
+      sources: [
+        { part: 0, producerId: "p1", packets: 60, lostPackets: 1, frames: 30, overlappingFrames: 0 },
+        {
+          part: 1,
+          producerId: "p2",
+          ssrc: 2222,
+          layer: 1,
+          rid: "h",
+          packets: 40,
+          lostPackets: 0,
+          frames: 20,
+          overlappingFrames: 5
+        }
+      ],
+      seams: [{ atMs: 30_000, gapMs: -0.5, from: 0, to: 1 }],
+      layerSwitches: 2
+    })),
+    {
+      producerId: "chat",
+      kind: "data",
+      codec: "text/plain",
+      label: "chat",
+      clock: "arrival",
+      offsetMs: 500,
+      durationMs: 5000,
+      packets: 0,
+      frames: 1,
+      shownFrames: 1,
+      lostPackets: 0,
+      dropped: {}
+    }
+  ],
+  files: [
+    { name: "track-0-video.webm", bytes: 1_000_000, sha256: "00ff", tracks: [0] },
+    { name: "track-1-data.vtt", bytes: 100, sha256: "ff00", tracks: [1] }
+  ],
+  file: "track-0-video.webm",
+  result: "tracks",
+  instead: { of: "grid", because: "Unknown encoder 'libx264'" },
+  pauses: [
+    { atMs: 10_000, durationMs: 5000, wallMs: at + 10_000 },
+    { atMs: 20_000, durationMs: 1 }
+  ]
+}
 const emptyReceipt = {
   format: 1,
   recordingId: "rec",
@@ -454,7 +510,7 @@ export const recordRows = (current: Build): ReadonlyArray<Row> => [
   ),
   ...file(
     "receipt.json",
-    [receipt, emptyReceipt],
+    [receipt, emptyReceipt, after("0.1.0", joinedReceipt)],
     ({ receipt: { readReceipt, receiptName, writeReceipt } }) => ({
       write: (folder, value) => writeReceipt(join(folder, receiptName), value),
       read: (folder) => readReceipt(join(folder, receiptName))
