@@ -149,16 +149,17 @@ for (const { isolated, name, nats } of configurations) {
         expect(yield* backend.command("recording.stop", { recordingId: "rec1" })).toBeDefined()
         expect(yield* backend.command("node.list")).toMatchObject({ nodes: [{ nodeId: "a" }] })
 
-        // Every command but those that change nodes: what has no fields is answered, with an error mostly.
+        // Every command but those that change nodes, and the one that deletes: what has no fields is answered, with an error mostly.
         const all = [...ControlProtocol.requests.keys()]
-        const changesNode = (name: string) =>
-          name.startsWith("node.") && name !== "node.list" && name !== "node.status"
+        const isOperators = (name: string) =>
+          name === "recording.delete" ||
+          (name.startsWith("node.") && name !== "node.list" && name !== "node.status")
         const answered = yield* Effect.filter(
           all,
           (name) => Effect.map(backend.command(name), (reply) => reply !== undefined),
           { concurrency: "unbounded" }
         )
-        expect(answered).toEqual(all.filter((name) => !changesNode(name)))
+        expect(answered).toEqual(all.filter((name) => !isOperators(name)))
 
         for (const look of ["room.list", "recording.list", "node.list"]) {
           expect(yield* observer.command(look)).toBeTypeOf("object")
@@ -169,11 +170,16 @@ for (const { isolated, name, nats } of configurations) {
           observer.command("room.close", { roomId: "r1" }),
           observer.command("room.create", { roomId: "r2" }),
           observer.command("node.cordon", { nodeId: "a" }),
+          observer.command("recording.delete", { recordingId: "rec1", reason: "test" }),
+          backend.command("recording.delete", { recordingId: "rec1", reason: "test" }),
           backend.command("node.cordon", { nodeId: "a" }),
           backend.command("node.drain", { nodeId: "a" })
         ]
         expect(yield* Effect.all(refused, { concurrency: "unbounded" })).toEqual(refused.map(() => undefined))
 
+        expect(
+          yield* operator.command("recording.delete", { recordingId: "rec1", reason: "test" })
+        ).toBeDefined()
         expect(yield* operator.command("room.list")).toMatchObject({ rooms: [{ roomId: "r1" }] })
         expect(yield* operator.command("node.cordon", { nodeId: "a" })).toEqual({ changed: true })
         expect(yield* operator.command("node.uncordon", { nodeId: "a" })).toEqual({ changed: true })
