@@ -112,7 +112,7 @@ it.live(
       const whole = ({ info, packets, reports }: Captured) =>
         info.ssrcs.every((ssrc) => (packets.get(ssrc) ?? 0) > 20 && (reports.get(ssrc) ?? 0) > 1)
       yield* untilTrue(() => ["camera", "screen", "microphone"].every((id) => whole(of(media, id))))
-      expect([...camera.packets.keys()].toSorted()).toEqual([...camera.info.ssrcs].toSorted())
+      expect(new Set(camera.packets.keys())).toEqual(new Set(camera.info.ssrcs))
 
       const sent = yield* ada.page((peer) => peer.sent("camera"))
       expect(sent.map(({ rid, width }) => [rid, width])).toEqual([

@@ -189,7 +189,7 @@ it.live(
       }
       for (const [token, reason] of Object.entries(refused)) {
         const open = call("webrtc.open", { ...inRoom, token })
-        expect(yield* refusal(open), token).toEqual(["TokenRefused", reason])
+        expect([token, ...(yield* refusal(open))]).toEqual([token, "TokenRefused", reason])
       }
 
       const bob = yield* sign({ peerId: "bob", can: ["audio", "video", "data"] })

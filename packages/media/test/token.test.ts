@@ -91,7 +91,7 @@ it.live("a token without an end, a peer or grants is none, and one that says mor
           .sign(Buffer.from(secret))
       )
     for (const missing of ["room", "can", "exp", "sub"]) {
-      expect(yield* reasonOf(check, yield* token(missing)), missing).toBe("malformed")
+      expect([missing, yield* reasonOf(check, yield* token(missing))]).toEqual([missing, "malformed"])
     }
     expect((yield* check.admit(yield* token(), "talk")).can).toEqual(new Set(["audio", "smell"]))
   })
@@ -120,9 +120,7 @@ it.live("a key that cannot be used is refused by words that have nothing of it",
     const { publicPem } = pem("ed25519")
     const parsed = parseTokenKeys(publicPem)
     expect("problem" in parsed ? parsed : parsed.length).toBe(1)
-    const told = yield* Effect.flip(
-      Effect.tryPromise({ try: () => signToken(claims, publicPem), catch: (error) => error as Error })
-    )
-    expect(told.message).toBe("the key cannot be used: a public key signs nothing")
+    const told = yield* Effect.flip(Effect.tryPromise(() => signToken(claims, publicPem)))
+    expect(String(told.cause)).toBe("TypeError: the key cannot be used: a public key signs nothing")
   })
 )

@@ -120,7 +120,7 @@ export const browserPeer = Effect.fnUntraced(function* (
     ) => Effect.Effect<unknown, { _tag: string; message: string }>
     return run(
       asked(command, { roomId, ...bearer, ...(JSON.parse(JSON.stringify(input)) as object) }).pipe(
-        Effect.mapError((error) => new Error(`${error._tag}: ${error.message}`))
+        Effect.catch((error) => Effect.die(new Error(`${error._tag}: ${error.message}`)))
       )
     )
   }
@@ -133,11 +133,9 @@ export const browserPeer = Effect.fnUntraced(function* (
   })
 
   const onPage = <A, I>(act: (peer: PagePeer, input: I) => Promise<A> | A, input?: I) =>
-    Effect.promise(
-      () => page.evaluate(`(${String(act)})(globalThis.peer, ${JSON.stringify(input)})`) as Promise<A>
-    )
+    Effect.promise(() => page.evaluate<A>(`(${String(act)})(globalThis.peer, ${JSON.stringify(input)})`))
   const withInput = <I>(act: "sendVideo" | "sendAudio", input: I) =>
-    Effect.promise(() => page.evaluate(`globalThis.peer.${act}(${JSON.stringify(input)})`) as Promise<void>)
+    Effect.promise(() => page.evaluate<void>(`globalThis.peer.${act}(${JSON.stringify(input)})`))
   const send =
     (from: Picture["from"], defaults: Omit<Picture, "from"> & Omit<SendVideo, "picture" | "producerId">) =>
     (options: Send) => {

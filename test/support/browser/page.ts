@@ -226,7 +226,7 @@ globalThis.peer = {
     return stats
       .filter(({ type }) => type === "outbound-rtp")
       .map((stream) => ({
-        rid: String(stream["rid"] ?? ""),
+        rid: typeof stream["rid"] === "string" ? stream["rid"] : "",
         packets: Number(stream["packetsSent"] ?? 0),
         frames: Number(stream["framesSent"] ?? 0),
         width: Number(stream["frameWidth"] ?? 0),

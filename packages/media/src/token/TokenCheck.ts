@@ -3,8 +3,8 @@
  * Refuses typed, and says nothing of a token but why it is refused.
  */
 import { Id } from "@ebb/actors"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -55,7 +55,7 @@ export class TokenCheck extends Context.Service<
       admit: Effect.fnUntraced(function* (token, roomId) {
         if (keys.length === 0) return yield* new NoTokenKey()
         if (token.length > longest) return yield* refused("malformed")
-        const now = new Date(yield* Clock.currentTimeMillis)
+        const now = DateTime.toDateUtc(yield* DateTime.now)
         // Unless a key knows it, nobody's words about it count.
         let reason: TokenRefusal = "signature"
         for (const key of keys) {

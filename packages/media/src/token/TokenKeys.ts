@@ -67,15 +67,11 @@ const symmetric = (secret: Buffer): TokenKey => {
 
 const asymmetric = (key: KeyObject): TokenKey => {
   const { asymmetricKeyDetails, asymmetricKeyType } = key
-  switch (asymmetricKeyType) {
-    case "ed25519":
-      return { key, algorithms: ["EdDSA", "Ed25519"] }
-    case "rsa":
-      return { key, algorithms: ["RS256", "PS256"] }
-    case "ec":
-      if (asymmetricKeyDetails?.namedCurve === "prime256v1") return { key, algorithms: ["ES256"] }
-      if (asymmetricKeyDetails?.namedCurve === "secp384r1") return { key, algorithms: ["ES384"] }
-  }
+  const curve = asymmetricKeyDetails?.namedCurve
+  if (asymmetricKeyType === "ed25519") return { key, algorithms: ["EdDSA", "Ed25519"] }
+  if (asymmetricKeyType === "rsa") return { key, algorithms: ["RS256", "PS256"] }
+  if (asymmetricKeyType === "ec" && curve === "prime256v1") return { key, algorithms: ["ES256"] }
+  if (asymmetricKeyType === "ec" && curve === "secp384r1") return { key, algorithms: ["ES384"] }
   throw new KeyProblem(`keys are Ed25519, RSA, P-256 or P-384, not ${asymmetricKeyType ?? "unknown"}`)
 }
 

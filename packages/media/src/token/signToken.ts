@@ -25,7 +25,7 @@ export const signToken = async (
   const signing = keys.find(canSign)
   if (signing === undefined) throw new TypeError("the key cannot be used: a public key signs nothing")
   const { algorithms, kid } = signing
-  return await new SignJWT({ room: roomId, can })
+  return new SignJWT({ room: roomId, can })
     .setProtectedHeader({ alg: algorithms[0], typ: "JWT", ...(kid === undefined ? {} : { kid }) })
     .setSubject(peerId)
     .setIssuedAt()
