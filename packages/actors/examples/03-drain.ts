@@ -3,7 +3,17 @@
  *
  *     node_modules/.bin/node packages/actors/examples/03-drain.ts
  */
-import { ActorSystem, AlreadySpawned, define, message, NodeDraining, protocol, Transport } from "@ebb/actors"
+import {
+  ActorSystem,
+  AlreadySpawned,
+  define,
+  Id,
+  MalformedMessage,
+  message,
+  NodeDraining,
+  protocol,
+  Transport
+} from "@ebb/actors"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -14,8 +24,8 @@ import * as Schema from "effect/Schema"
 const Session = protocol(message("Say", { payload: { word: Schema.String }, success: Schema.String }))
 const Host = protocol(
   message("Open", {
-    payload: { id: Schema.String, ms: Schema.Int },
-    error: Schema.Union([NodeDraining, AlreadySpawned])
+    payload: { id: Id, ms: Schema.Int },
+    error: Schema.Union([NodeDraining, AlreadySpawned, MalformedMessage])
   })
 )
 

@@ -4,7 +4,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { ActorCrashed, AlreadySpawned, NodeDraining } from "./ActorError.ts"
+import type { ActorCrashed, SpawnError } from "./ActorError.ts"
 import type { ActorRef } from "./ActorRef.ts"
 import type { Address, Epoch, Id } from "./Address.ts"
 import type { ChildInfo, DrainDeadlines, DrainOutcome, DrainProgress, DrainRequest, Holds } from "./Drain.ts"
@@ -72,7 +72,7 @@ export interface Self {
     id: Id,
     args: Args,
     options?: SpawnOptions
-  ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>>
+  ): Effect.Effect<Spawned<R, E>, SpawnError, Exclude<Env, Scope.Scope>>
 
   children(): ReadonlyArray<ChildInfo>
 

@@ -132,6 +132,9 @@ export class AlreadySpawned extends Schema.TaggedError<AlreadySpawned>()("Alread
   }
 }
 
+/** Everything a `spawn` can fail with: also `MalformedMessage`, never to be retried, when kind or id is no id. */
+export type SpawnError = NodeDraining | AlreadySpawned | MalformedMessage
+
 /** A drain that cannot be taken back: `reason` says why. Never retry. */
 export class UndrainRefused extends Schema.TaggedError<UndrainRefused>()("UndrainRefused", {
   nodeId: Id,

@@ -19,11 +19,12 @@ import type {
 } from "./internal/rpcSeam.ts"
 
 export interface AskOptions {
-  /** Milliseconds until the asker gives up with `AskTimeout`. Default 5000. The message may be handled all the same. */
+  /**
+   * Milliseconds until the asker gives up with `AskTimeout`. Default 5000; at most 2^31 - 1 (24.8 days), and `Infinity` is that; less than 0
+   * is 0; `NaN` is a `MalformedMessage`. The message may be handled all the same.
+   */
   readonly timeoutMs?: number
 }
-
-export const defaultAskTimeoutMs = 5000
 
 export interface ActorRef<R extends AnyMessage> {
   readonly address: Address

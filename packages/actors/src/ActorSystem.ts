@@ -10,29 +10,29 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type { Definition, Spawned, SpawnOptions } from "./Actor.ts"
-import { AlreadySpawned, NodeDraining } from "./ActorError.ts"
+import { AlreadySpawned, MalformedMessage, NodeDraining, type SpawnError } from "./ActorError.ts"
 import type { ActorRef, AskOptions } from "./ActorRef.ts"
-import { defaultAskTimeoutMs } from "./ActorRef.ts"
 import type { Address, Epoch, Id, Incarnation, Subjects } from "./Address.ts"
-import { makeIncarnation, subjects } from "./Address.ts"
+import { isId, makeIncarnation, subjects } from "./Address.ts"
 import { DeadLetters } from "./DeadLetters.ts"
 import type { DrainOutcome, DrainRequest } from "./Drain.ts"
 import { ActorMetrics } from "./internal/actorMetrics.ts"
-import type { CellHost, StateListener } from "./internal/cell.ts"
-import { Cell, nameOf } from "./internal/cell.ts"
+import { Cell } from "./internal/cell.ts"
+import { type CellHost, nameOf } from "./internal/cellHost.ts"
 import { type IsDead, isKnownDead } from "./internal/deathOracle.ts"
 import { Endings } from "./internal/endings.ts"
-import type { SystemMessage } from "./internal/inbound.ts"
-import { handleSystem, serveInbound } from "./internal/inbound.ts"
+import { serveInbound } from "./internal/inbound.ts"
 import type { AnyHandlers } from "./internal/lane.ts"
 import { localRef } from "./internal/localRef.ts"
 import { drainCell, SelfOfCell } from "./internal/selfOfCell.ts"
 import type { Far } from "./internal/remoteRef.ts"
 import { askFar, remoteRef } from "./internal/remoteRef.ts"
 import type { AnyMessage, Payload, Protocol, Tag } from "./internal/rpcSeam.ts"
+import type { StateListener } from "./internal/stateListeners.ts"
+import { handleSystem, type SystemMessage } from "./internal/systemMessages.ts"
+import { terminatedFar } from "./internal/watchFar.ts"
 import { defaultCapacity } from "./Mailbox.ts"
 import { instruments, observableGauge } from "./Metrics.ts"
-import { terminatedFar } from "./internal/watchFar.ts"
 import { SystemProtocol } from "./SystemProtocol.ts"
 import { Transport } from "./Transport.ts"
 
@@ -61,7 +61,7 @@ export class ActorSystem extends Context.Service<
       id: Id,
       args: Args,
       options?: SpawnOptions
-    ) => Effect.Effect<Spawned<R, E>, AlreadySpawned, Exclude<Env, Scope.Scope>>
+    ) => Effect.Effect<Spawned<R, E>, Exclude<SpawnError, NodeDraining>, Exclude<Env, Scope.Scope>>
 
     /** The live actor of that name in this process. */
     readonly local: <R extends AnyMessage>(
@@ -136,12 +136,18 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
       onCrash = "stop",
       deadlines = {}
     }: SpawnOptions = {}
-  ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>> =>
+  ): Effect.Effect<Spawned<R, E>, SpawnError, Exclude<Env, Scope.Scope>> =>
     Effect.contextWith(
-      (
-        services: Context.Context<Exclude<Env, Scope.Scope>>
-      ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned> => {
+      (services: Context.Context<Exclude<Env, Scope.Scope>>): Effect.Effect<Spawned<R, E>, SpawnError> => {
         const { kind } = definition
+        // Nobody far away could name it: neither in a subject nor in a message.
+        const noId = [kind, id].find((name) => !isId(name))
+        if (noId !== undefined) {
+          const shown = JSON.stringify(String(noId).slice(0, 64))
+          return Effect.fail(
+            new MalformedMessage({ problem: `${shown} is no id: 1 to 64 letters, digits, _ or -` })
+          )
+        }
         if (parent !== undefined && (!parent.takesChildren || !parent.drain.admits(holds, prefer))) {
           metrics.refused("NodeDraining")
           return Effect.fail(new NodeDraining({ nodeId: options.nodeId }))
@@ -203,7 +209,7 @@ export const makeActorSystem = Effect.fnUntraced(function* (options: ActorSystem
             { subject: names.system(to), name: `the process ${to}` },
             tag,
             input,
-            askOptions?.timeoutMs ?? defaultAskTimeoutMs
+            askOptions
           )
     return { ask: ask as unknown as SystemRef["ask"] }
   }

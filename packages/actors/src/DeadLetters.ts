@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
  * - `paused`     it waited while this process was paused
  * - `unsupported`  its target does not know it
  * - `abandoned`  the stream it had opened was no longer asked for
+ * - `noStream`   it asked for more of a stream that is not there, or is another's
  */
 export type DropReason =
   | "expired"
@@ -29,6 +30,7 @@ export type DropReason =
   | "paused"
   | "unsupported"
   | "abandoned"
+  | "noStream"
 
 /** What is known of a message that was dropped; of bytes that do not decode that is nothing. */
 export interface DeadLetter {

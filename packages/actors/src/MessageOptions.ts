@@ -22,7 +22,7 @@ export const Interruptible: Context.Reference<boolean> = Context.Reference("@ebb
 })
 
 export interface IdempotentOptions {
-  /** The key of a message, from its decoded payload. */
+  /** The key of a message, from its decoded payload: at most 1024 characters, or the message is a `MalformedMessage`. */
   readonly key: (payload: any) => string
   /** Milliseconds that an answer is kept, from when it was given. Default 300,000. */
   readonly keepMs?: number
@@ -32,7 +32,7 @@ export interface IdempotentOptions {
 
 /**
  * A message with the key of one before gets that one's answer, success or failure, and is not handled again; while the first is being
- * handled it waits for the same answer. Answers are as old as the actor: one that crashed and was restarted has none.
+ * handled it waits for the same answer: as many as the mailbox would hold, one more is `MailboxFull`. Answers are as old as the actor: one that crashed and was restarted has none.
  */
 export const Idempotent: Context.Reference<IdempotentOptions | undefined> = Context.Reference(
   "@ebb/actors/Idempotent",

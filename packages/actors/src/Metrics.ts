@@ -12,6 +12,7 @@
  * | `ebb_drain_blockers`        | gauge     | kind               | live children that a drain waits for now, by the child's kind      |
  * | `ebb_dead_letters_total`    | counter   | reason             | messages that were dropped; the reasons are `DropReason`           |
  * | `ebb_refusals_total`        | counter   | error              | spawns and messages refused here with an error of the runtime      |
+ * | `ebb_bugs_total`            | counter   | kind               | handlers, finalizers, answers that died or broke their contract    |
  * | `ebb_ask_seconds`           | histogram | kind, tag          | from an ask to its answer, as the asker sees it, here and far away |
  * | `ebb_asks_total`            | counter   | kind, tag, outcome | asks that ended: ok, failure, or the runtime's error               |
  * | `ebb_nats_connected`        | gauge     |                    | 1 while the process is connected                                   |
@@ -54,6 +55,7 @@ export const instruments = {
   drainBlockers: { name: "ebb_drain_blockers", help: "Live children that a drain waits for, by their kind" },
   deadLetters: { name: "ebb_dead_letters_total", help: "Messages that were dropped, by reason" },
   refusals: { name: "ebb_refusals_total", help: "Spawns and messages refused, by the runtime's error" },
+  bugs: { name: "ebb_bugs_total", help: "What died, or broke its contract, in actors of a kind" },
   askSeconds: { name: "ebb_ask_seconds", help: "From an ask to its answer, as the asker sees it" },
   asks: { name: "ebb_asks_total", help: "Asks that ended, by outcome: ok, failure, or the runtime's error" },
   connected: { name: "ebb_nats_connected", help: "1 while this process is connected to NATS" },

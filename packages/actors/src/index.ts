@@ -18,9 +18,8 @@ export {
   UndrainRefused,
   UnsupportedMessage
 } from "./ActorError.ts"
-export type { TellError } from "./ActorError.ts"
+export type { SpawnError, TellError } from "./ActorError.ts"
 export type { ActorRef, AskOptions } from "./ActorRef.ts"
-export { defaultAskTimeoutMs } from "./ActorRef.ts"
 export type { ActorSystemOptions, SystemRef } from "./ActorSystem.ts"
 export { ActorSystem, makeActorSystem } from "./ActorSystem.ts"
 export type { Address, Incarnation, Subjects } from "./Address.ts"

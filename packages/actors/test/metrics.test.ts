@@ -1,23 +1,11 @@
 import { expect, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as TestClock from "effect/testing/TestClock"
 import { AsksMeasured, type ActorSystem } from "../src/index.ts"
 import { TestBus } from "../src/testing/index.ts"
+import { scraped } from "./observed.ts"
 import { Counter, counter, Probe, system } from "./runtime.fixture.ts"
-
-/** Lines of one name as a scrape gives them, by their labels. */
-const scraped = (registry: Metric.MetricRegistry, name: string) => {
-  const text = PrometheusMetrics.formatUnsafe(Context.make(Metric.MetricRegistry, registry))
-  const found: Record<string, number> = {}
-  for (const line of text.split("\n")) {
-    const [, of, labels, value] = /^([a-z_]+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? []
-    if (of === name) found[labels ?? ""] = Number(value)
-  }
-  return found
-}
 
 const watched = Effect.fnUntraced(function* (options: { readonly asksMeasured: boolean }) {
   const bus = yield* TestBus.make()

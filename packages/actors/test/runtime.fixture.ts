@@ -9,6 +9,7 @@ import {
   define,
   Epoch,
   makeActorSystem,
+  MalformedMessage,
   message,
   NodeDraining,
   AlreadySpawned,
@@ -32,7 +33,7 @@ export const Counter = protocol(
       holds: Schema.optionalKey(Schema.Literals(["serving", "sealing"])),
       prefer: Schema.optionalKey(Schema.Boolean)
     },
-    error: Schema.Union([NodeDraining, AlreadySpawned])
+    error: Schema.Union([NodeDraining, AlreadySpawned, MalformedMessage])
   }),
   message("Hold", { payload: Epoch }),
   message("Bytes", { payload: { bytes: Schema.Uint8Array }, success: Schema.Uint8Array })

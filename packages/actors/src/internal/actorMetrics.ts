@@ -44,7 +44,8 @@ const dropReasons: Readonly<Record<DropReason, true>> = {
   stale: true,
   paused: true,
   unsupported: true,
-  abandoned: true
+  abandoned: true,
+  noStream: true
 }
 
 /** A program has some ten kinds. One that makes them up as it goes must not make as many series. */
@@ -73,6 +74,7 @@ export class ActorMetrics {
   readonly #actors: ReadonlyMap<string, Counted>
   readonly #kinds = new Set<string>()
   readonly #refusals = new Map<string, number>()
+  readonly #bugs = new Map<string, number>()
   readonly #registered: Array<Metric.Registration> = []
   #counts: Map<string, KindCount> | undefined
   readonly #asks: AskMetrics | undefined
@@ -102,6 +104,12 @@ export class ActorMetrics {
     this.#refusals.set(error, (this.#refusals.get(error) ?? 0) + 1)
   }
 
+  /** Something of an actor of this kind died, or broke its contract; its log says what. */
+  bug(kind: string): void {
+    const name = this.#kinds.has(kind) ? kind : other
+    this.#bugs.set(name, (this.#bugs.get(name) ?? 0) + 1)
+  }
+
   /** An actor of this kind is about to live: from now on its kind has series, with 0 when there is none. */
   saw(kind: string): void {
     if (this.#kinds.has(kind) || this.#kinds.has(other)) return
@@ -118,6 +126,8 @@ export class ActorMetrics {
     add(instruments.mailboxesMax, ({ waitingMax }) => waitingMax)
     add(instruments.drainPhase, ({ phaseMs }) => phaseMs / 1000)
     add(instruments.drainBlockers, ({ blockers }) => blockers)
+    const bugs = () => this.#bugs.get(name) ?? 0
+    this.#registered.push(registerCounter(this.#context, instruments.bugs, { kind: name }, bugs))
     for (const state of lives) {
       const read = () => this.#countOf(name).lives.get(state) ?? 0
       this.#registered.push(registerGauge(this.#context, instruments.actors, { kind: name, state }, read))

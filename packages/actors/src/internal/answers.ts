@@ -1,8 +1,11 @@
 /**
- * The answers that an actor gave to idempotent messages, by key, for as long as they are kept. Owns who waits for one that is not there yet.
+ * The answers that an actor gave to one idempotent message, by key, for as long as they are kept. Owns who waits for one that is not there
+ * yet: as many at most as the actor's mailbox would hold.
  */
-import type * as Exit from "effect/Exit"
-import type { IdempotentOptions } from "../MessageOptions.ts"
+import * as Exit from "effect/Exit"
+import { MalformedMessage } from "../ActorError.ts"
+import { describe } from "./describeCause.ts"
+import type { MessageCodec } from "./rpcSeam.ts"
 
 type Reply = (exit: Exit.Exit<unknown, unknown>) => void
 
@@ -17,35 +20,65 @@ interface Answer {
 const defaultKeepMs = 300_000
 const defaultKeep = 1024
 
+/** Characters of a key. It is kept as long as its answer, and somebody else's message says what it is. */
+export const maxKeyLength = 1024
+
+/** Takes the answer of a message that is handled, once. */
+export type Keep = (exit: Exit.Exit<unknown, unknown>, nowMs: number, isAnswer: boolean) => void
+
 export class Answers {
   // By insertion, so that the first is the oldest.
   readonly #answers = new Map<string, Answer>()
+  readonly #codec: MessageCodec
   readonly #keepMs: number
   readonly #keep: number
+  readonly #waitingMax: number
+  #waiting = 0
 
-  constructor({ keep = defaultKeep, keepMs = defaultKeepMs }: IdempotentOptions) {
-    this.#keep = keep
-    this.#keepMs = keepMs
+  constructor(codec: MessageCodec, waitingMax: number) {
+    this.#codec = codec
+    this.#keep = codec.idempotent?.keep ?? defaultKeep
+    this.#keepMs = codec.idempotent?.keepMs ?? defaultKeepMs
+    this.#waitingMax = waitingMax
   }
 
-  /** True when the message of that key was seen before: `reply` gets its answer, now or when it is there. */
-  answered(key: string, nowMs: number, reply: Reply | undefined): boolean {
+  /** The contract's own function makes it, of what anybody may have sent. */
+  keyOf(payload: unknown): Exit.Exit<string, MalformedMessage> {
+    const { idempotent, tag } = this.#codec
+    try {
+      const key: unknown = idempotent?.key(payload)
+      if (typeof key === "string" && key.length <= maxKeyLength) return Exit.succeed(key)
+      const what =
+        typeof key === "string"
+          ? `${key.length} characters, more than ${maxKeyLength}`
+          : `no text: ${typeof key}`
+      return Exit.fail(new MalformedMessage({ problem: `the key of ${tag} has ${what}` }))
+    } catch (defect) {
+      return Exit.fail(new MalformedMessage({ problem: `${tag} has no key: ${describe(defect)}` }))
+    }
+  }
+
+  /** `seen`: a message of that key was before it, and `reply` gets its answer, now or when it is there. `full`: too many wait for that. */
+  look(key: string, nowMs: number, reply: Reply | undefined): "new" | "seen" | "full" {
     const known = this.#answers.get(key)
-    if (known === undefined) return false
+    if (known === undefined) return "new"
     if (known.exit === undefined) {
-      if (reply !== undefined) known.waiting.push(reply)
-      return true
+      if (reply === undefined) return "seen"
+      if (this.#waiting >= this.#waitingMax) return "full"
+      this.#waiting++
+      known.waiting.push(reply)
+      return "seen"
     }
     if (known.expiresAt <= nowMs) {
       this.#answers.delete(key)
-      return false
+      return "new"
     }
     reply?.(known.exit)
-    return true
+    return "seen"
   }
 
-  /** Takes note of a message that is handled now; the function it gives takes its answer, once. */
-  begin(key: string): (exit: Exit.Exit<unknown, unknown>, nowMs: number, isAnswer: boolean) => void {
+  /** Takes note of a message that is handled now. */
+  begin(key: string): Keep {
     const answer: Answer = { exit: undefined, expiresAt: 0, waiting: [] }
     this.#answers.set(key, answer)
     return (exit, nowMs, isAnswer) => {
@@ -54,7 +87,9 @@ export class Answers {
       // Moved to the end: what is kept is counted from its answer on. No answer, as of one that was interrupted, is not kept.
       if (this.#answers.delete(key) && isAnswer) this.#answers.set(key, answer)
       this.#trim()
-      for (const reply of answer.waiting.splice(0)) reply(exit)
+      const waiting = answer.waiting.splice(0)
+      this.#waiting -= waiting.length
+      for (const reply of waiting) reply(exit)
     }
   }
 

@@ -10,10 +10,12 @@ import * as Fiber from "effect/Fiber"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import { MalformedMessage } from "../ActorError.ts"
-import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import { decodeReply } from "../Envelope.ts"
 import type { Cell } from "./cell.ts"
+import { failureHere, outsideHere } from "./replies.ts"
+import type { Batch } from "./replyStream.ts"
 import type { AnyStream, MessageCodec } from "./rpcSeam.ts"
+import { defaultAskTimeoutMs } from "./timeouts.ts"
 
 /** Items asked for at once. */
 export const streamCredit = 256
@@ -43,23 +45,36 @@ export const streamFar = (far: FarStream): AnyStream =>
     Effect.gen(function* () {
       const { codec } = far
       let ended: Exit.Exit<never, unknown> | undefined
+      // It has ended there, however long the consumer needs until it comes to that.
+      let isOver = false
+      const arrived = (frame: Effect.Effect<Uint8Array, unknown>) =>
+        Effect.tap(Effect.flatMap(frame, decodeReply), (reply) =>
+          Effect.sync(() => {
+            isOver = reply._tag !== "Batch" || reply.end !== undefined
+          })
+        )
       yield* Effect.addFinalizer(() => (ended === undefined ? far.cancel : Effect.void))
-      const next = far.next({ credit: streamCredit, holdMs, timeoutMs: holdMs + defaultAskTimeoutMs })
+      const next = arrived(
+        far.next({ credit: streamCredit, holdMs, timeoutMs: holdMs + defaultAskTimeoutMs })
+      )
       const scope = yield* Effect.scope
-      let coming = yield* Effect.forkIn(far.begin, scope, { startImmediately: true })
-      yield* far
-        .next({ credit: 0, holdMs: 0, timeoutMs: defaultAskTimeoutMs })
-        .pipe(Effect.ignore, Effect.delay(keepEveryMs), Effect.forever, Effect.forkScoped)
+      let coming = yield* Effect.forkIn(arrived(far.begin), scope, { startImmediately: true })
+      const keep = far.next({ credit: 0, holdMs: 0, timeoutMs: defaultAskTimeoutMs })
+      yield* Effect.suspend(() => (isOver ? Effect.void : keep)).pipe(
+        Effect.ignore,
+        Effect.delay(keepEveryMs),
+        Effect.forever,
+        Effect.forkScoped
+      )
 
       const pull: Items = Effect.gen(function* () {
         while (true) {
           if (ended !== undefined) return yield* ended
-          const arrived = yield* Effect.onError(Fiber.join(coming), (cause) =>
+          const reply = yield* Effect.onError(Fiber.join(coming), (cause) =>
             Effect.sync(() => {
               if (!Cause.hasInterruptsOnly(cause)) ended = Exit.failCause(cause)
             })
           )
-          const reply = yield* decodeReply(arrived)
           switch (reply._tag) {
             case "Refused":
               return yield* Effect.fail(reply.error)
@@ -91,18 +106,35 @@ const endOf = (codec: MessageCodec, end: { readonly _tag: string; readonly error
       : Effect.map(codec.decodeError(end.error), Exit.fail)
 
 /** The same of an actor of this process: it runs in the actor, too, and as fast as it is asked for. */
-export const streamHere = (cell: Cell, ask: Effect.Effect<unknown, unknown>): AnyStream =>
+export const streamHere = (
+  cell: Cell,
+  codec: MessageCodec,
+  ask: Effect.Effect<unknown, unknown>
+): AnyStream =>
   Stream.unwrap(
     Effect.gen(function* () {
       const stream = (yield* ask) as AnyStream
       const opened = yield* Effect.acquireRelease(cell.openStream(stream), (it) => cell.closeStream(it))
+      let ended: Exit.Exit<never, unknown> | undefined
       const pull: Items = Effect.gen(function* () {
         while (true) {
-          const { end, items } = yield* opened.take(streamCredit, holdMs)
-          if (Arr.isReadonlyArrayNonEmpty(items)) return items
-          if (end !== undefined) return yield* Exit.isSuccess(end) ? Cause.done() : Exit.failCause(end.cause)
+          if (ended !== undefined) return yield* ended
+          const batch = itemsHere(cell, codec, yield* opened.take(streamCredit, holdMs))
+          ended = batch.ended
+          if (Arr.isReadonlyArrayNonEmpty(batch.items)) return batch.items
         }
       })
       return Stream.fromPull(Effect.succeed(pull))
     })
   )
+
+/** What the contract allows of it, and how it ended, if it did: also with the first that the contract does not allow. */
+const itemsHere = (cell: Cell, codec: MessageCodec, { end, items }: Batch) => {
+  for (const [at, item] of items.entries()) {
+    const ended = outsideHere(cell, codec, item)
+    if (ended !== undefined) return { items: items.slice(0, at), ended }
+  }
+  if (end === undefined) return { items, ended: undefined }
+  if (Exit.isSuccess(end)) return { items, ended: Exit.failCause(Cause.fail(Cause.Done())) }
+  return { items, ended: failureHere(cell, codec, end.cause) }
+}

@@ -17,53 +17,27 @@ import { ActorCrashed } from "../ActorError.ts"
 import type { Address, Epoch } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
 import type { DeadLetters } from "../DeadLetters.ts"
-import type { ChildInfo, DrainDeadlines, Holds } from "../Drain.ts"
+import type { ChildInfo, Holds } from "../Drain.ts"
 import { Drain, type Drained } from "../Drain.ts"
 import type { Cause as StateCause, NodeState, StateChange } from "../NodeState.ts"
-import { type EndedBy, escalates, type OnCrash, type Terminated } from "../Supervision.ts"
-import type { ActorMetrics } from "./actorMetrics.ts"
-import type { Endings } from "./endings.ts"
+import { type EndedBy, escalates, type Terminated } from "../Supervision.ts"
+import { type CellHost, type CellOptions, nameOf } from "./cellHost.ts"
+import { Children } from "./children.ts"
 import { endRun } from "./endRun.ts"
-import { type AnyHandlers, describeCause, Lane, type LaneOwner } from "./lane.ts"
-import { ReplyStream } from "./replyStream.ts"
+import { describeCause } from "./describeCause.ts"
+import { type AnyHandlers, Lane, type LaneOwner } from "./lane.ts"
+import { OpenStreams, type StreamOwner } from "./openStreams.ts"
+import type { ReplyStream } from "./replyStream.ts"
 import { Restart } from "./restart.ts"
 import type { AnyMessage, AnyStream, Protocol } from "./rpcSeam.ts"
+import { type StateListener, StateListeners } from "./stateListeners.ts"
 
 /** Lives begun in this process. */
 let lives = 0
 
-export type StateListener = (state: NodeState, change: StateChange) => void
-
-/** What a process's cells share. */
-export interface CellHost {
-  readonly context: Context.Context<never>
-  readonly deadLetters: DeadLetters
-  readonly metrics: ActorMetrics
-  /** Every live actor of the process by `kind/id`; each cell enters and leaves by itself. */
-  readonly cells: Map<string, Cell>
-  readonly endings: Endings
-}
-
-export const nameOf = (kind: string, id: string): string => `${kind}/${id}`
-
-export interface CellOptions {
-  readonly address: Address
-  readonly protocol: Protocol<AnyMessage>
-  readonly parent: Cell | undefined
-  readonly parentScope: Scope.Scope
-  readonly holds: Holds
-  readonly capacity: number
-  /** Milliseconds a running handler may go on after a stop before it is interrupted. */
-  readonly stopGraceMs: number
-  /** Milliseconds that a handler which was interrupted, and then each finalizer, may take. */
-  readonly finalizerMs: number
-  readonly onCrash: OnCrash
-  readonly deadlines: DrainDeadlines
-}
-
 type Start = () => Effect.Effect<AnyHandlers, unknown>
 
-export class Cell implements LaneOwner, Drained {
+export class Cell implements LaneOwner, Drained, StreamOwner {
   readonly address: Address
   readonly name: string
   readonly protocol: Protocol<AnyMessage>
@@ -93,13 +67,9 @@ export class Cell implements LaneOwner, Drained {
   /** From its first crash on. */
   #restart: Restart | undefined
   #ending: { readonly by: EndedBy; readonly detail: string } | undefined
-  // Made when first needed: most actors have none of these.
-  #children: Map<string, Cell> | undefined
-  #sealing = 0
-  #streams: Set<ReplyStream> | undefined
-  /** Told of each change of state: by `self` until a restart, by others until the end. */
-  #selfListeners: Array<StateListener> | undefined
-  #listeners: Array<StateListener> | undefined
+  readonly #children = new Children()
+  readonly #streams = new OpenStreams()
+  readonly #listeners = new StateListeners()
 
   constructor(host: CellHost, options: CellOptions) {
     this.#host = host
@@ -115,7 +85,7 @@ export class Cell implements LaneOwner, Drained {
     this.startedAtMs = this.nowMs()
     this.drain = new Drain(this, options.deadlines)
     this.lane = new Lane(this, options.capacity)
-    if (options.parent !== undefined) options.parent.#took(this)
+    if (options.parent !== undefined) options.parent.#children.took(this)
     host.cells.set(this.name, this)
   }
 
@@ -159,7 +129,7 @@ export class Cell implements LaneOwner, Drained {
   }
 
   get children(): ReadonlyArray<Cell> {
-    return this.#children === undefined ? [] : [...this.#children.values()]
+    return this.#children.all
   }
 
   /** Runs in the actor's services and scope. */
@@ -187,7 +157,7 @@ export class Cell implements LaneOwner, Drained {
     )
     fiber.addObserver((exit) => {
       this.#starting = undefined
-      this.lane.running.delete(fiber)
+      this.lane.running.fibers.delete(fiber)
       if (this.#ending !== undefined) {
         Deferred.doneUnsafe(this.started, this.#endedError())
       } else if (this.#restart?.isUnderWay === true) {
@@ -203,7 +173,7 @@ export class Cell implements LaneOwner, Drained {
       } else {
         const detail = `could not start: ${describeCause(exit.cause)}`
         const isBug = !Cause.hasFails(exit.cause)
-        if (isBug) this.#log("BUG: an actor's start died", exit.cause)
+        if (isBug) this.bug("an actor's start died", exit.cause)
         const isFirst = Deferred.doneUnsafe(this.started, Exit.failCause(exit.cause))
         // Whoever spawned it was told why; after that nobody is, and it counts as a crash.
         if (isFirst && !isBug) this.end("itself", detail)
@@ -214,46 +184,26 @@ export class Cell implements LaneOwner, Drained {
 
   /** Begins a stream that one of its handlers gave as an answer. It ends with the actor, and before its scope does. */
   openStream(stream: AnyStream): Effect.Effect<ReplyStream> {
-    return Effect.map(
-      ReplyStream.open(stream, this.#scope, (effect) => this.run(effect)).pipe(
-        Effect.provideContext(this.#context)
-      ),
-      (opened) => {
-        // Its actor ended when it had answered, and before this: nobody else would end it.
-        const { id, kind } = this.address
-        if (!this.takesChildren) {
-          opened.abort(
-            Exit.fail(new ActorCrashed({ kind, id, reason: this.#ending?.detail ?? "it crashed" }))
-          )
-          return opened
-        }
-        this.#streams ??= new Set()
-        this.#streams.add(opened)
-        return opened
-      }
-    )
+    return this.#streams.open(this, stream).pipe(Effect.provideContext(this.#context))
   }
 
   closeStream(stream: ReplyStream): Effect.Effect<void> {
-    this.#streams?.delete(stream)
-    return stream.close()
+    return this.#streams.close(stream)
+  }
+
+  crashOver(): ActorCrashed | undefined {
+    return this.takesChildren ? undefined : this.#crashedBy(this.#ending?.detail ?? "it crashed")
   }
 
   /** Calls back after each change of state, synchronously: until a restart or the end for `self`, until the end for others. */
   listen(who: "self" | "other", listener: StateListener): void {
-    if (who === "self") (this.#selfListeners ??= []).push(listener)
-    else (this.#listeners ??= []).push(listener)
+    this.#listeners.add(who, listener)
   }
 
   onChange(state: NodeState, change: StateChange): void {
-    for (const listener of [...(this.#selfListeners ?? []), ...(this.#listeners ?? [])]) {
-      // A listener's defect must not stop the actor half way through its drain, or its end.
-      try {
-        listener(state, change)
-      } catch (defect) {
-        this.#log("BUG: a listener of its state threw", Cause.die(defect))
-      }
-    }
+    this.#listeners.tell(state, change, (defect) =>
+      this.bug("a listener of its state threw", Cause.die(defect))
+    )
   }
 
   /** Opens or cordons. False when it was so already, and while it drains. */
@@ -262,23 +212,15 @@ export class Cell implements LaneOwner, Drained {
   }
 
   holding(holds: Holds): number {
-    return holds === "sealing" ? this.#sealing : (this.#children?.size ?? 0) - this.#sealing
+    return this.#children.holding(holds)
   }
 
   childInfos(): ReadonlyArray<ChildInfo> {
-    const nowMs = this.nowMs()
-    return this.children.map(({ address: { id, kind }, holds, startedAtMs }) => ({
-      kind,
-      id,
-      holds,
-      ageMs: nowMs - startedAtMs
-    }))
+    return this.#children.infos(this.nowMs())
   }
 
   endServing(how: "gently" | "kill"): void {
-    for (const child of this.children) {
-      if (child.holds === "serving") child.end(how === "kill" ? "kill" : "parent", "evacuated")
-    }
+    this.#children.endServing(how === "kill" ? "kill" : "parent")
   }
 
   finish(how: "gently" | "kill", detail: string): void {
@@ -292,16 +234,6 @@ export class Cell implements LaneOwner, Drained {
 
   endsBecause(): string | undefined {
     return this.#ending?.detail
-  }
-
-  #took(child: Cell): void {
-    this.#children ??= new Map()
-    this.#children.set(child.name, child)
-    if (child.holds === "sealing") this.#sealing++
-  }
-
-  #lost(child: Cell): void {
-    if (this.#children?.delete(child.name) === true && child.holds === "sealing") this.#sealing--
   }
 
   /**
@@ -318,7 +250,7 @@ export class Cell implements LaneOwner, Drained {
     this.#starting?.interruptUnsafe()
     if (by === "kill" || by === "crash") this.#interruptAll()
     const { context } = this.#host
-    this.lane.offStack(() => {
+    this.lane.running.offStack(() => {
       const ended = this.#restart?.isUnderWay === true ? this.#restart.abandon : this.#endRun(by, detail)
       const goodbye = () => this.#sayGoodbye(by, detail)
       if (ended === undefined) goodbye()
@@ -330,8 +262,14 @@ export class Cell implements LaneOwner, Drained {
   }
 
   crashed(tag: string, cause: Cause.Cause<unknown>): void {
-    this.#log(`BUG: the handler of ${tag} died`, cause)
+    this.bug(`the handler of ${tag} died`, cause)
     this.#crash(describeCause(cause))
+  }
+
+  /** Says in the log what must not be, and counts it. */
+  bug(what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>): void {
+    this.#host.metrics.bug(this.address.kind)
+    this.#log(`BUG: ${what}`, ...causes)
   }
 
   #crash(detail: string): void {
@@ -345,7 +283,7 @@ export class Cell implements LaneOwner, Drained {
     this.lane.pause()
     this.#starting?.interruptUnsafe()
     this.#interruptAll()
-    this.lane.offStack(() =>
+    this.lane.running.offStack(() =>
       restart.begin(this.#endRun("crash", detail), detail, {
         again: () => this.#again(),
         over: () => this.end("crash", detail)
@@ -356,45 +294,31 @@ export class Cell implements LaneOwner, Drained {
   #again(): void {
     this.#scope = Scope.forkUnsafe(this.#options.parentScope, "sequential")
     this.epoch = undefined
-    this.#selfListeners = undefined
+    this.#listeners.forgetOwn()
     if (this.#start !== undefined) this.#begin(this.#start)
   }
 
   /** Ends what this run holds; undefined when nothing has to be waited for. */
   #endRun(by: EndedBy, detail: string): Effect.Effect<void> | undefined {
     // Its start is interrupted, and what it had acquired is on its way back: nobody hears of the end before.
-    if (this.#starting !== undefined) this.lane.running.add(this.#starting)
-    const { id, kind } = this.address
+    if (this.#starting !== undefined) this.lane.running.fibers.add(this.#starting)
     const { finalizerMs, stopGraceMs } = this.#options
     return endRun({
-      running: this.lane.running,
+      running: this.lane.running.fibers,
       stopGraceMs,
       finalizerMs,
       scope: this.#scope,
-      endStreams: () => {
-        for (const stream of this.#streams ?? []) {
-          stream.abort(Exit.fail(new ActorCrashed({ kind, id, reason: detail })))
-        }
-        this.#streams = undefined
-      },
-      holdsNothing: this.#children === undefined || this.#children.size === 0,
-      endChildren: Effect.suspend(() =>
-        Effect.forEach(
-          this.children.toReversed(),
-          (child) => {
-            child.end(by === "kill" ? "kill" : "parent", detail)
-            return Deferred.await(child.ended)
-          },
-          { discard: true }
-        )
-      ),
-      log: (what, ...causes) => this.#log(what, ...causes)
+      endStreams: () => this.#streams.endAll(this.#crashedBy(detail)),
+      holdsNothing: this.#children.isEmpty,
+      endChildren: this.#children.endAll(by === "kill" ? "kill" : "parent", detail),
+      warn: (what) => this.#log(what),
+      bug: (what, cause) => this.bug(what, cause)
     })
   }
 
   #sayGoodbye(by: EndedBy, detail: string): void {
     this.#host.cells.delete(this.name)
-    if (this.parent !== undefined) this.parent.#lost(this)
+    if (this.parent !== undefined) this.parent.#children.lost(this)
     // Most have served: an error that nobody reads is not made.
     if (!Deferred.isDoneUnsafe(this.started)) Deferred.doneUnsafe(this.started, this.#endedError())
     this.drain.ended({ by, detail, failed: by === "crash" })
@@ -406,13 +330,17 @@ export class Cell implements LaneOwner, Drained {
   }
 
   #endedError(): Exit.Exit<never, ActorCrashed> {
+    return Exit.fail(this.#crashedBy(this.#ending?.detail ?? "ended"))
+  }
+
+  #crashedBy(reason: string): ActorCrashed {
     const { id, kind } = this.address
-    return Exit.fail(new ActorCrashed({ kind, id, reason: this.#ending?.detail ?? "ended" }))
+    return new ActorCrashed({ kind, id, reason })
   }
 
   #interruptAll(): void {
-    this.lane.interruptAll()
-    for (const child of this.children.toReversed()) child.end("kill", this.#ending?.detail ?? "killed")
+    this.lane.running.interruptAll()
+    this.#children.killAll(this.#ending?.detail ?? "killed")
   }
 
   #log(what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>): void {

@@ -1,30 +1,37 @@
 /** Closes a scope, the latest finalizer first, each with a time limit of its own: one that hangs holds up nobody for longer. */
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 
 type Finalizer = (exit: Exit.Exit<any, any>) => Effect.Effect<void>
 
-/** `onLate` is called for each that did not end in `limitMs`: it goes on by itself, and nobody waits for it any more. */
+export interface Limit {
+  readonly ms: number
+  /** For each that did not end in that time: it goes on by itself, and nobody waits for it any more. */
+  readonly onLate: () => void
+  /** It died after that. What dies in time is in the cause of the whole. */
+  readonly onLateDeath: (cause: Cause.Cause<unknown>) => void
+}
+
 export const closeWithin = (
   scope: Scope.Closeable,
   exit: Exit.Exit<unknown, unknown>,
-  limitMs: number,
-  onLate: () => void
+  limit: Limit
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { state } = scope
-    const limited = (finalizer: Finalizer): Finalizer => limit(finalizer, limitMs, onLate)
     if (state._tag === "Open") {
-      if (state.finalizer !== undefined) state.finalizer = limited(state.finalizer)
-      for (const [key, finalizer] of state.finalizers ?? []) state.finalizers?.set(key, limited(finalizer))
+      if (state.finalizer !== undefined) state.finalizer = limited(state.finalizer, limit)
+      for (const [key, finalizer] of state.finalizers ?? [])
+        state.finalizers?.set(key, limited(finalizer, limit))
     }
     return Scope.close(scope, exit)
   })
 
-const limit =
-  (finalizer: Finalizer, limitMs: number, onLate: () => void): Finalizer =>
+const limited =
+  (finalizer: Finalizer, { ms, onLate, onLateDeath }: Limit): Finalizer =>
   (exit) =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkDetach(finalizer(exit), {
@@ -34,7 +41,13 @@ const limit =
       // Most are done by now, and need no clock.
       const done = fiber.pollUnsafe()
       if (done !== undefined) return yield* done
+      const leave = Effect.sync(() => {
+        onLate()
+        fiber.addObserver((end) => {
+          if (Exit.isFailure(end)) onLateDeath(end.cause)
+        })
+      })
       return yield* Effect.interruptible(Fiber.join(fiber)).pipe(
-        Effect.timeoutOrElse({ duration: limitMs, orElse: () => Effect.sync(onLate) })
+        Effect.timeoutOrElse({ duration: ms, orElse: () => leave })
       )
     })

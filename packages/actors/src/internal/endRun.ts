@@ -19,14 +19,21 @@ export interface Run {
   readonly holdsNothing: boolean
   /** Ends each child, the latest first, and awaits it. Run when the handlers are done: one of them may have spawned. */
   readonly endChildren: Effect.Effect<void>
-  readonly log: (what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>) => void
+  readonly warn: (what: string) => void
+  readonly bug: (what: string, cause: Cause.Cause<unknown>) => void
 }
 
 /** Undefined when nothing has to be waited for; it is all done then. */
 export const endRun = (run: Run): Effect.Effect<void> | undefined => {
   const { finalizerMs, running, scope } = run
-  const late = (what: string) => run.log(`${what} did not end in ${finalizerMs} ms; it is left behind`)
-  const closed = Effect.suspend(() => closeWithin(scope, Exit.void, finalizerMs, () => late("a finalizer")))
+  const late = (what: string) => run.warn(`${what} did not end in ${finalizerMs} ms; it is left behind`)
+  const closed = Effect.suspend(() =>
+    closeWithin(scope, Exit.void, {
+      ms: finalizerMs,
+      onLate: () => late("a finalizer"),
+      onLateDeath: (cause) => run.bug("a finalizer that was left behind died", cause)
+    })
+  )
   if (running.size === 0 && run.holdsNothing && scope.state._tag === "Empty") {
     run.endStreams()
     Effect.runSync(closed)
@@ -55,6 +62,6 @@ export const endRun = (run: Run): Effect.Effect<void> | undefined => {
     Effect.andThen(Effect.sync(run.endStreams)),
     Effect.andThen(run.endChildren),
     Effect.andThen(closed),
-    Effect.catchCause((cause) => Effect.sync(() => run.log("BUG: a finalizer died", cause)))
+    Effect.catchCause((cause) => Effect.sync(() => run.bug("a finalizer died", cause)))
   )
 }

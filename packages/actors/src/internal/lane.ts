@@ -12,7 +12,7 @@ import {
   ActorCrashed,
   AskTimeout,
   MailboxFull,
-  MalformedMessage,
+  type MalformedMessage,
   NoSuchActor,
   StaleEpoch,
   UnsupportedMessage
@@ -22,9 +22,11 @@ import type { DeadLetters, DropReason } from "../DeadLetters.ts"
 import type { FollowUp } from "../Envelope.ts"
 import type { UserMessage } from "../Mailbox.ts"
 import { Mailbox } from "../Mailbox.ts"
-import { Answers } from "./answers.ts"
+import { Answers, type Keep } from "./answers.ts"
+import { describeCause } from "./describeCause.ts"
 import type { AnyHandler, MessageCodec } from "./rpcSeam.ts"
 import { unwrap } from "./rpcSeam.ts"
+import { Running } from "./running.ts"
 
 /** What the lane needs of the actor whose it is. All are called synchronously. */
 export interface LaneOwner {
@@ -39,6 +41,8 @@ export interface LaneOwner {
   endsBecause(): string | undefined
   /** The handler of `tag` died: the actor is not what it was. */
   crashed(tag: string, cause: Cause.Cause<unknown>): void
+  /** Says in its log what must not be, and counts it. */
+  bug(what: string, ...causes: ReadonlyArray<Cause.Cause<unknown>>): void
 }
 
 type RefusalReason = "ended" | "full" | "stale"
@@ -50,8 +54,7 @@ export type AnyHandlers = Readonly<Record<string, AnyHandler>>
 const sliceOfMessages = 256
 
 export class Lane {
-  /** Fibers that the actor's end waits for. */
-  readonly running = new Set<Fiber.Fiber<unknown, unknown>>()
+  readonly running = new Running()
   readonly #owner: LaneOwner
   readonly #mailbox: Mailbox
   #handlers: AnyHandlers | undefined
@@ -61,9 +64,6 @@ export class Lane {
   /** What is handled now and may be interrupted. */
   #interruptible: Set<UserMessage> | undefined
   #busy = false
-  #onStack = false
-  #interruptSoon = false
-  #afterStack: (() => void) | undefined
   #pumping = false
   #closed = false
   /** Counts the runs: what is left of one before is not of this one. */
@@ -132,21 +132,6 @@ export class Lane {
     for (const handled of this.#interruptible ?? []) if (isMeant(handled)) this.cancel(handled)
   }
 
-  interruptAll(): void {
-    if (this.#onStack) this.#interruptSoon = true
-    for (const fiber of this.running) fiber.interruptUnsafe()
-  }
-
-  /** Calls back when no handler is on the stack: now, or as soon as the one that calls this has returned or waits. */
-  offStack(then: () => void): void {
-    const before = this.#afterStack
-    if (!this.#onStack) return then()
-    this.#afterStack = () => {
-      before?.()
-      then()
-    }
-  }
-
   #pump(): void {
     // A handler that ends synchronously comes back here: the loop below goes on, the stack does not grow.
     if (this.#pumping) return
@@ -176,90 +161,61 @@ export class Lane {
       return
     }
     if (message.deadline !== Number.POSITIVE_INFINITY && message.deadline <= this.#owner.nowMs()) {
-      this.#drop("expired", message)
-      message.reply?.(Exit.fail(new AskTimeout({ tag: codec.tag, timeoutMs: 0 })))
-      return
+      return this.#turnAway("expired", message, new AskTimeout({ tag: codec.tag, timeoutMs: 0 }))
     }
     const handler = Object.hasOwn(handlers, codec.tag) ? handlers[codec.tag] : undefined
     if (handler === undefined) {
-      this.#drop("unsupported", message)
-      message.reply?.(Exit.fail(new UnsupportedMessage({ tag: codec.tag })))
-      return
+      return this.#turnAway("unsupported", message, new UnsupportedMessage({ tag: codec.tag }))
     }
     let { payload } = message
     if (message.isEncoded) {
       const decoded = codec.decodePayload(payload)
-      if (Exit.isFailure(decoded)) {
-        this.#drop("malformed", message)
-        message.reply?.(decoded)
-        return
-      }
+      if (Exit.isFailure(decoded)) return this.#turnAwayUnread(message, decoded)
       payload = decoded.value
     }
-    let keep: ReturnType<Answers["begin"]> | "answered" | undefined
-    try {
-      keep = this.#keptAs(message, payload)
-    } catch (defect) {
-      // Its contract's own function, on what anybody may have sent.
-      this.#drop("malformed", message)
-      message.reply?.(
-        Exit.fail(new MalformedMessage({ problem: `${codec.tag} has no key: ${describe(defect)}` }))
-      )
-      return
-    }
-    if (keep === "answered") return
-    const called = callHandler(handler, payload, codec)
-    const isLimited = codec.concurrency > 1
-    const exclusive = !called.concurrent && !isLimited
-    if (exclusive) this.#busy = true
-    if (isLimited) this.#count(codec, 1)
-    const run = this.#run_
-    const done = (exit: Exit.Exit<unknown, unknown>) => {
-      const isPresent = run === this.#run_
-      if (exclusive && isPresent) this.#busy = false
-      if (isLimited && isPresent) this.#count(codec, -1)
-      this.#answer(message, exit, keep, isPresent)
-    }
-    this.#run(message, called.effect, done)
+    const keep = codec.idempotent === undefined ? undefined : this.#keptAs(message, payload)
+    if (keep !== "answered") this.#run(message, handler, payload, keep)
   }
 
   /**
-   * Runs a handler. Most are done when this returns, and have cost no observer. What ends the actor from within waits until the handler
-   * is off the stack: before that nobody could say whether it still runs.
+   * Calls a handler and runs what it gives. Most are done when this returns, and have cost no observer. What ends the actor from within waits
+   * until the handler is off the stack: before that nobody could say whether it still runs.
    */
-  #run(
-    message: UserMessage,
-    handled: Effect.Effect<unknown, unknown>,
-    done: (exit: Exit.Exit<unknown, unknown>) => void
-  ): void {
-    const effect = this.#inSpan(message, handled)
+  #run(message: UserMessage, handler: AnyHandler, payload: unknown, keep: Keep | undefined): void {
+    const { codec } = message
+    const run = this.#run_
+    this.running.enter()
+    const { concurrent, effect } = callHandler(handler, payload, codec)
+    const exclusive = !concurrent && codec.concurrency <= 1
+    // Its body may have crashed the actor: then it is of a run before.
+    if (run === this.#run_) {
+      if (exclusive) this.#busy = true
+      if (codec.concurrency > 1) this.#count(codec, 1)
+    }
+    const handled = this.#inSpan(message, effect)
     // An answer that is there without a step needs no fiber.
-    if (Exit.isExit(effect)) return done(effect)
-    this.#onStack = true
-    const fiber = this.#owner.run(effect)
-    this.#onStack = false
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) done(exit)
-    else {
-      this.running.add(fiber)
-      const { interruptible } = message.codec
-      if (interruptible) {
-        message.handling = fiber
-        this.#interruptible ??= new Set()
-        this.#interruptible.add(message)
-      }
+    const fiber = Exit.isExit(handled) ? undefined : this.#owner.run(handled)
+    const exit = fiber === undefined ? (handled as Exit.Exit<unknown, unknown>) : fiber.pollUnsafe()
+    this.running.returned()
+    if (exit !== undefined) this.#done(message, exit, keep, exclusive, run)
+    else if (fiber !== undefined) {
+      this.#waits(message, fiber)
       fiber.addObserver((end) => {
-        this.running.delete(fiber)
-        if (interruptible) this.#interruptible?.delete(message)
-        done(end)
+        this.running.fibers.delete(fiber)
+        this.#interruptible?.delete(message)
+        this.#done(message, end, keep, exclusive, run)
         this.#pump()
       })
-      if (this.#interruptSoon) fiber.interruptUnsafe()
     }
-    this.#interruptSoon = false
-    const after = this.#afterStack
-    this.#afterStack = undefined
-    after?.()
+    this.running.settle(fiber)
+  }
+
+  #waits(message: UserMessage, fiber: Fiber.Fiber<unknown, unknown>): void {
+    this.running.fibers.add(fiber)
+    if (!message.codec.interruptible) return
+    message.handling = fiber
+    this.#interruptible ??= new Set()
+    this.#interruptible.add(message)
   }
 
   #inSpan({ codec, span }: UserMessage, handled: Effect.Effect<unknown, unknown>) {
@@ -269,40 +225,51 @@ export class Lane {
     return Effect.withSpan(handled, `${kind}.${codec.tag}`, { parent: span, kind: "server", attributes })
   }
 
-  /** Where the answer is to be kept; `answered` when a message of the same key was before it. */
-  #keptAs(
-    { codec, reply }: UserMessage,
-    payload: unknown
-  ): ReturnType<Answers["begin"]> | "answered" | undefined {
-    const { idempotent } = codec
-    if (idempotent === undefined) return undefined
+  /** Where the answer is to be kept; `answered` when there is nothing to be done any more. */
+  #keptAs(message: UserMessage, payload: unknown): Keep | "answered" {
+    const { codec } = message
     let answers = this.#answers?.get(codec)
     if (answers === undefined) {
-      answers = new Answers(idempotent)
+      answers = new Answers(codec, this.#mailbox.capacity)
       this.#answers ??= new Map()
       this.#answers.set(codec, answers)
     }
-    const key = idempotent.key(payload)
-    return answers.answered(key, this.#owner.nowMs(), reply) ? "answered" : answers.begin(key)
+    const key = answers.keyOf(payload)
+    if (Exit.isFailure(key)) {
+      this.#turnAwayUnread(message, key)
+      return "answered"
+    }
+    const found = answers.look(key.value, this.#owner.nowMs(), message.reply)
+    if (found === "new") return answers.begin(key.value)
+    if (found === "full") this.#refuse("full", message)
+    return "answered"
   }
 
-  #answer(
+  /** `run`: in which it was begun. What is left of one before touches nothing of this one. */
+  #done(
     message: UserMessage,
     exit: Exit.Exit<unknown, unknown>,
-    keep: ReturnType<Answers["begin"]> | undefined,
-    isPresent: boolean
+    keep: Keep | undefined,
+    exclusive: boolean,
+    run: number
   ): void {
+    const { codec } = message
+    const isPresent = run === this.#run_
+    if (isPresent && exclusive) this.#busy = false
+    if (isPresent && codec.concurrency > 1) this.#count(codec, -1)
     const isAnswer = Exit.isSuccess(exit) || Cause.hasFails(exit.cause)
-    const { id, kind } = this.#owner.address
-    const answer = isAnswer
-      ? exit
-      : Exit.fail(
-          new ActorCrashed({ kind, id, reason: this.#owner.endsBecause() ?? describeCause(exit.cause) })
-        )
+    const answer = isAnswer ? exit : this.#noAnswer(exit.cause)
     message.reply?.(answer)
     keep?.(answer, this.#owner.nowMs(), isAnswer)
-    if (isPresent && !isAnswer && Cause.hasDies(exit.cause))
-      this.#owner.crashed(message.codec.tag, exit.cause)
+    if (isAnswer || !Cause.hasDies(exit.cause)) return
+    if (isPresent) this.#owner.crashed(codec.tag, exit.cause)
+    else this.#owner.bug(`the handler of ${codec.tag} that was left behind died`, exit.cause)
+  }
+
+  #noAnswer(cause: Cause.Cause<unknown>): Exit.Exit<never, ActorCrashed> {
+    const { id, kind } = this.#owner.address
+    const reason = this.#owner.endsBecause() ?? describeCause(cause)
+    return Exit.fail(new ActorCrashed({ kind, id, reason }))
   }
 
   #count(codec: MessageCodec, by: 1 | -1): void {
@@ -337,6 +304,16 @@ export class Lane {
     }
   }
 
+  #turnAwayUnread(message: UserMessage, exit: Exit.Exit<unknown, MalformedMessage>): void {
+    this.#drop("malformed", message)
+    message.reply?.(exit)
+  }
+
+  #turnAway(reason: DropReason, message: UserMessage, error: AskTimeout | UnsupportedMessage): void {
+    this.#drop(reason, message)
+    message.reply?.(Exit.fail(error))
+  }
+
   #drop(reason: DropReason, { codec }: UserMessage): void {
     const { id, kind } = this.#owner.address
     this.#owner.deadLetters.drop(reason, { kind, id, tag: codec.tag })
@@ -349,18 +326,5 @@ const callHandler = (handler: AnyHandler, payload: unknown, codec: MessageCodec)
     return unwrap(handler(payload), codec)
   } catch (defect) {
     return { effect: Effect.die(defect), concurrent: false }
-  }
-}
-
-export const describeCause = (cause: Cause.Cause<unknown>): string => {
-  return describe(Cause.squash(cause))
-}
-
-// Whatever was thrown: also what cannot be made a string of.
-const describe = (error: unknown): string => {
-  try {
-    return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  } catch {
-    return "a defect that cannot be described"
   }
 }

@@ -7,14 +7,15 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import { AskTimeout, UnsupportedMessage } from "../ActorError.ts"
 import type { ActorRef, AskOptions } from "../ActorRef.ts"
-import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import type { Address, Epoch } from "../Address.ts"
 import type { UserMessage } from "../Mailbox.ts"
 import { streamHere } from "./askedStream.ts"
 import type { Terminated } from "../Supervision.ts"
 import type { Cell } from "./cell.ts"
 import type { AnyMessage, AnyStream, MessageCodec, Protocol } from "./rpcSeam.ts"
+import { answerHere } from "./replies.ts"
 import { codecOf } from "./rpcSeam.ts"
+import { askTimeoutMs } from "./timeouts.ts"
 
 export const localRef = <R extends AnyMessage>(
   cell: Cell,
@@ -46,18 +47,23 @@ class LocalRef {
   ask(tag: string, input: unknown, options?: AskOptions): Effect.Effect<unknown, unknown> {
     const codec = codecOf(this.#protocol, tag)
     if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
-    const timeoutMs = options?.timeoutMs ?? defaultAskTimeoutMs
+    const timeout = askTimeoutMs(tag, options)
+    if (Exit.isFailure(timeout)) return timeout
+    const timeoutMs = timeout.value
     return Effect.withFiber((fiber) => {
       const payload = codec.make(input)
       if (Exit.isFailure(payload)) return payload
-      const { lane } = this.#cell
+      const cell = this.#cell
+      const { lane } = cell
       // Most handlers answer in this turn: no fiber waits, and no clock is set, before it is known that one is needed.
       let answer: Exit.Exit<unknown, unknown> | undefined
       let resume = (exit: Exit.Exit<unknown, unknown>): void => {
         answer = exit
       }
-      const deadline = this.#cell.nowMs() + timeoutMs
-      const message = this.#message(codec, payload.value, fiber.context, deadline, (exit) => resume(exit))
+      const deadline = cell.nowMs() + timeoutMs
+      const message = this.#message(codec, payload.value, fiber.context, deadline, (exit) =>
+        resume(answerHere(cell, codec, exit))
+      )
       lane.deliver(message)
       if (answer !== undefined) return answer
       return Effect.callback<unknown, unknown>((resumed) => {
@@ -87,7 +93,9 @@ class LocalRef {
   }
 
   stream(tag: string, input: unknown, options?: AskOptions): AnyStream {
-    return Stream.suspend(() => streamHere(this.#cell, this.ask(tag, input, options)))
+    const codec = codecOf(this.#protocol, tag)
+    if (codec === undefined) return Stream.fail(new UnsupportedMessage({ tag }))
+    return Stream.suspend(() => streamHere(this.#cell, codec, this.ask(tag, input, options)))
   }
 
   #message(

@@ -10,7 +10,6 @@ import * as Tracer from "effect/Tracer"
 import type { AskError } from "../ActorError.ts"
 import { AskTimeout, MalformedMessage, NodeUnreachable, UnsupportedMessage } from "../ActorError.ts"
 import type { ActorRef, AskOptions } from "../ActorRef.ts"
-import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import type { Address, Epoch, Incarnation } from "../Address.ts"
 import { formatAddress } from "../Address.ts"
 import type { FollowUp } from "../Envelope.ts"
@@ -21,6 +20,7 @@ import type { Terminated } from "../Supervision.ts"
 import type { AnyMessage, MessageCodec, Protocol } from "./rpcSeam.ts"
 import { randomWord } from "./randomWord.ts"
 import { codecOf } from "./rpcSeam.ts"
+import { askTimeoutMs } from "./timeouts.ts"
 
 export interface Far {
   readonly transport: Transport["Service"]
@@ -45,11 +45,13 @@ export const askFar = (
   to: To,
   tag: string,
   input: unknown,
-  timeoutMs: number
+  options: AskOptions | undefined
 ): Effect.Effect<unknown, unknown> => {
   const codec = codecOf(protocol, tag)
   if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))
-  return Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, nameOf(far))).pipe(
+  const timeoutMs = askTimeoutMs(tag, options)
+  if (Exit.isFailure(timeoutMs)) return timeoutMs
+  return Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs.value, nameOf(far))).pipe(
     Effect.flatMap((bytes) => {
       const reply = decodeReply(bytes)
       if (Exit.isFailure(reply)) return reply
@@ -109,15 +111,17 @@ const streamOf = (
   to: To,
   tag: string,
   input: unknown,
-  timeoutMs: number
+  options: AskOptions | undefined
 ) =>
   Stream.suspend(() => {
     const codec = codecOf(protocol, tag)
     if (codec === undefined) return Stream.fail(new UnsupportedMessage({ tag }))
+    const timeoutMs = askTimeoutMs(tag, options)
+    if (Exit.isFailure(timeoutMs)) return Stream.fromEffect(timeoutMs)
     const name = nameOf(far)
     return streamFar({
       codec,
-      begin: Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs, name, streamCredit)),
+      begin: Effect.suspend(() => sendRequest(far, to, codec, input, timeoutMs.value, name, streamCredit)),
       next: ({ credit, holdMs: remainingMs, timeoutMs: waitMs }) =>
         far.transport
           .request(to.subject, encodeFollowUp({ ...name, credit, remainingMs }), {
@@ -154,9 +158,9 @@ export const remoteRef = <R extends AnyMessage>(
   const ref: unknown = {
     address,
     ask: (tag: string, input: unknown, options?: AskOptions) =>
-      askFar(far, contract, to, tag, input, options?.timeoutMs ?? defaultAskTimeoutMs),
+      askFar(far, contract, to, tag, input, options),
     stream: (tag: string, input: unknown, options?: AskOptions) =>
-      streamOf(far, contract, to, tag, input, options?.timeoutMs ?? defaultAskTimeoutMs),
+      streamOf(far, contract, to, tag, input, options),
     tell: (tag: string, input: unknown) => {
       const codec = codecOf(protocol, tag)
       if (codec === undefined) return Effect.fail(new UnsupportedMessage({ tag }))

@@ -87,6 +87,8 @@ export interface MessageCodec {
   readonly givesNothing: boolean
   readonly encodePayload: (payload: unknown) => Exit.Exit<unknown, MalformedMessage>
   readonly decodePayload: (bytes: unknown) => Exit.Exit<unknown, MalformedMessage>
+  /** What it allows as it is, here. */
+  readonly isSuccess: (value: unknown) => boolean
   readonly encodeSuccess: (value: unknown) => Exit.Exit<unknown, MalformedMessage>
   readonly decodeSuccess: (bytes: unknown) => Exit.Exit<unknown, MalformedMessage>
   readonly encodeError: (error: unknown) => Exit.Exit<unknown, MalformedMessage>
@@ -150,6 +152,7 @@ const makeCodec = (rpc: Rpc.AnyWithProps): MessageCodec => {
     givesNothing: SchemaAST.isVoid(rpc.successSchema.ast),
     encodePayload: wrap(Schema.encodeUnknownExit(payload)),
     decodePayload: wrap(Schema.decodeUnknownExit(payload)),
+    isSuccess: Schema.is(success),
     encodeSuccess: wrap(Schema.encodeUnknownExit(success)),
     decodeSuccess: wrap(Schema.decodeUnknownExit(success)),
     encodeError: wrap(Schema.encodeUnknownExit(error)),

@@ -3,14 +3,15 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Definition, Self, Spawned, SpawnOptions } from "../Actor.ts"
-import type { AlreadySpawned, NodeDraining } from "../ActorError.ts"
+import type { SpawnError } from "../ActorError.ts"
 import type { ActorRef } from "../ActorRef.ts"
 import type { Address, Epoch, Id } from "../Address.ts"
 import type { ChildInfo, DrainOutcome, DrainProgress, DrainRequest } from "../Drain.ts"
 import type { Cause as StateCause, NodeState } from "../NodeState.ts"
 import type { Terminated } from "../Supervision.ts"
-import type { Cell, StateListener } from "./cell.ts"
+import type { Cell } from "./cell.ts"
 import type { AnyMessage } from "./rpcSeam.ts"
+import type { StateListener } from "./stateListeners.ts"
 
 /** Spawns a child of a parent, or an actor without one. */
 export type SpawnIn = <R extends AnyMessage, Args, E, Env>(
@@ -19,7 +20,7 @@ export type SpawnIn = <R extends AnyMessage, Args, E, Env>(
   id: Id,
   args: Args,
   options?: SpawnOptions
-) => Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>>
+) => Effect.Effect<Spawned<R, E>, SpawnError, Exclude<Env, Scope.Scope>>
 
 export class SelfOfCell implements Self {
   readonly #cell: Cell
@@ -39,7 +40,7 @@ export class SelfOfCell implements Self {
     id: Id,
     args: Args,
     options?: SpawnOptions
-  ): Effect.Effect<Spawned<R, E>, NodeDraining | AlreadySpawned, Exclude<Env, Scope.Scope>> {
+  ): Effect.Effect<Spawned<R, E>, SpawnError, Exclude<Env, Scope.Scope>> {
     return this.#spawnIn(this.#cell, definition, id, args, options)
   }
 

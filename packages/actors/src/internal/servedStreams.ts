@@ -8,7 +8,9 @@ import type * as Fiber from "effect/Fiber"
 import { ActorCrashed, MailboxFull, MalformedMessage } from "../ActorError.ts"
 import type { FollowUp, Reply } from "../Envelope.ts"
 import { encodeReply, maxFrameBytes } from "../Envelope.ts"
-import type { Cell, CellHost } from "./cell.ts"
+import type { Cell } from "./cell.ts"
+import type { CellHost } from "./cellHost.ts"
+import { outside, replyOf } from "./replies.ts"
 import type { Batch, ReplyStream } from "./replyStream.ts"
 import type { AnyStream, MessageCodec } from "./rpcSeam.ts"
 
@@ -36,16 +38,12 @@ interface Served {
 /** No asker of ours waits longer. */
 const maxHoldMs = 10_000
 
-export type EncodeEnd = (codec: MessageCodec, exit: Exit.Exit<unknown, unknown>) => Reply
-
 export class ServedStreams {
   readonly #host: CellHost
-  readonly #encode: EncodeEnd
   readonly #served = new Map<string, Served>()
 
-  constructor(host: CellHost, encode: EncodeEnd) {
+  constructor(host: CellHost) {
     this.#host = host
-    this.#encode = encode
   }
 
   /** Begins a stream and gives its first items: those that are there without waiting. */
@@ -120,17 +118,20 @@ export class ServedStreams {
   }
 
   #frameOf(served: Served, { end, items }: Batch): { readonly frame: Uint8Array; readonly isLast: boolean } {
-    const { codec, stream } = served
+    const { cell, codec, stream } = served
     const encoded: Array<unknown> = []
     // No more than may fit is encoded: what does not go would be encoded again with every frame.
     const tried = items.slice(0, served.most)
     const later = items.slice(served.most)
     for (const item of tried) {
       const exit = codec.encodeSuccess(item)
-      if (Exit.isFailure(exit)) return lastOf(encoded, this.#encode(codec, exit))
+      if (Exit.isFailure(exit)) {
+        return lastOf(encoded, { _tag: "Refused", error: outside(cell, codec, exit.cause) })
+      }
       encoded.push(exit.value)
     }
-    const last = later.length > 0 ? undefined : end && (Exit.isSuccess(end) ? done : this.#encode(codec, end))
+    const last =
+      later.length > 0 ? undefined : end && (Exit.isSuccess(end) ? done : replyOf(cell, codec, end))
     if (last !== undefined && last._tag !== "Batch") {
       const whole = lastOf(encoded, last)
       if (whole.frame.length <= maxFrameBytes) return whole

@@ -3,11 +3,11 @@
  * leases.
  */
 import * as Effect from "effect/Effect"
-import { defaultAskTimeoutMs } from "../ActorRef.ts"
 import type { SystemRef } from "../ActorSystem.ts"
 import type { Address, Epoch, Incarnation } from "../Address.ts"
 import type { Terminated } from "../Supervision.ts"
 import type { Far } from "./remoteRef.ts"
+import { defaultAskTimeoutMs } from "./timeouts.ts"
 
 // How long one Watch is held open at the far side before it is asked again, in milliseconds: long enough to be cheap, short enough
 // that a lost answer is noticed.

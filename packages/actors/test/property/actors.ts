@@ -156,6 +156,7 @@ const behaviour =
               }
             )
             .pipe(
+              Effect.catchTag("MalformedMessage", Effect.die),
               Effect.match({
                 onSuccess: ({ isOver, ref }) => {
                   born.isOver = isOver
