@@ -116,20 +116,19 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       }
       options.onFrame(track, frame)
     }
-    const assemble = () =>
-      makeFrameAssembler({
-        // Of a track without one no packet comes that far.
-        codec: codec ?? "opus",
-        emit,
-        drop,
-        lossPolicy: options.lossPolicy,
-        ...(typeof parameterSets === "string" ? { parameterSets } : {})
-      })
+    const assembler = makeFrameAssembler({
+      // Of a track without one no packet comes that far.
+      codec: codec ?? "opus",
+      emit,
+      drop,
+      lossPolicy: options.lossPolicy,
+      ...(typeof parameterSets === "string" ? { parameterSets } : {})
+    })
     let before: TimedPacket | undefined
     const deliver = (packet: TimedPacket, missing: number): void => {
       if (missing > 0) options.onMissing?.(track, missing, before, packet)
       before = packet
-      assemblers.get(number)?.push(packet, missing)
+      assembler.push(packet, missing)
     }
     const track: RecordedTrack = {
       track: number,
@@ -148,11 +147,10 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       dropped: new Map()
     }
     tracks.set(number, track)
-    assemblers.set(number, assemble())
+    assemblers.set(number, assembler)
     restarts.set(number, () => {
       track.sequencer.restart()
-      assemblers.get(number)?.flush()
-      assemblers.set(number, assemble())
+      assembler.restart()
       before = undefined
     })
   }

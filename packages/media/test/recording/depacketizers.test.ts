@@ -83,6 +83,29 @@ describe("H.264", () => {
     assert.deepStrictEqual(without, { frames: [], drops: ["missingParameters"] })
   })
 
+  it("knows them also after a pause, and begins again with a key frame", () => {
+    const frames: Array<Frame> = []
+    const drops: Array<string> = []
+    const assembler = makeFrameAssembler({
+      codec: "h264",
+      emit: (frame) => frames.push(frame),
+      drop: (reason) => drops.push(reason),
+      lossPolicy: "keep"
+    })
+    const send = (hex: string, ticks: number) => {
+      const payload = Buffer.from(hex, "hex")
+      const packet = { payloadType: 96, marker: true, sequence: 0, timestamp: ticks, ssrc: 1, payload }
+      assembler.push({ packet, arrivalUs: 0, ticks }, 0)
+    }
+    send(aggregated(sps, pps, idr), 0)
+    assembler.restart()
+    send(slice, 3000)
+    send(idr, 6000)
+    assert.deepStrictEqual(drops, ["beforeKeyFrame"])
+    const whole = held(sps) + held(pps) + held(idr)
+    assert.deepStrictEqual(frames.map(hexOf), [whole, whole])
+  })
+
   it("does not take a key frame for whole whose parameter sets were lost", () => {
     const key = (ticks: number, missing: number): ReadonlyArray<Sent> => [
       { hex: aggregated(sps, pps), ticks, marker: false, missing },

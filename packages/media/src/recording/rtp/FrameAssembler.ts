@@ -22,6 +22,8 @@ export interface FrameAssembler {
   readonly push: (packet: TimedPacket, missing: number) => void
   /** The last frame is kept only if it is known to be complete. */
   readonly flush: () => void
+  /** What follows has nothing to do with what came before, but for the parameters of the codec. */
+  readonly restart: () => void
 }
 
 export interface AssemblerOptions {
@@ -57,7 +59,8 @@ const makeOpusAssembler = ({ drop, emit }: AssemblerOptions): FrameAssembler => 
     const data = [packet.payload]
     emit({ codec: "opus", ticks, arrivalUs, key: true, shown: true, width: 0, height: 0, durationUs, data })
   },
-  flush: () => {}
+  flush: () => {},
+  restart: () => {}
 })
 
 /** A frame beyond these is rubbish: the largest key frames of 4K are a tenth of it. */
@@ -146,6 +149,12 @@ const makeVideoAssembler = <F extends Fragment>(
       }
       if (marker) close()
     },
-    flush: abandon
+    flush: abandon,
+    restart: () => {
+      abandon()
+      headless = undefined
+      seenKey = false
+      lossSinceKey = false
+    }
   }
 }
