@@ -58,7 +58,7 @@ export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
 export const manifestName = "manifest.json"
 export const manifestPath = (folder: string) => path.join(folder, manifestName)
 
-const decode = decodeJsonFile(Manifest, manifestFormat)
+export const decodeManifest = decodeJsonFile(Manifest, manifestFormat)
 
 export const writeManifest = (folder: string, manifest: Manifest) =>
   replaceFile(manifestPath(folder), `${JSON.stringify(manifest, null, 2)}\n`)
@@ -66,7 +66,7 @@ export const writeManifest = (folder: string, manifest: Manifest) =>
 /** The manifest of a part, or undefined when the folder has none. */
 export const readManifest = Effect.fnUntraced(function* (folder: string) {
   const bytes = yield* readIfThere(manifestPath(folder))
-  return bytes === undefined ? undefined : yield* decode(manifestPath(folder), bytes.toString("utf8"))
+  return bytes === undefined ? undefined : yield* decodeManifest(manifestPath(folder), bytes.toString("utf8"))
 })
 
 /** Changes the state and nothing else: fields that a newer version wrote stay as they are. */
@@ -74,7 +74,7 @@ export const setManifestState = Effect.fnUntraced(function* (folder: string, sta
   const file = manifestPath(folder)
   const bytes = yield* readIfThere(file)
   if (bytes === undefined) return
-  yield* decode(file, bytes.toString("utf8"))
+  yield* decodeManifest(file, bytes.toString("utf8"))
   const stored = yield* Effect.try({
     try: (): Record<string, unknown> => JSON.parse(bytes.toString("utf8")),
     catch: (cause) => new RecordingFileInvalid({ path: file, detail: String(cause) })
