@@ -110,6 +110,18 @@ it.live(
       )
       const printed = yield* ran("recordings", "play", "first", "--print", ...state)
       assert.deepStrictEqual(printed.lines, [file])
+
+      // Deleting is for good: it wants a reason, and a word more.
+      const deletion = ["recordings", "delete", "first", "--reason", "asked to by a participant"]
+      const unsure = yield* ran(...deletion, ...state)
+      assert.strictEqual(unsure.code, 1)
+      assert.match(unsure.lines.join(), /'first', \d+ bytes at .*, and its journals would be deleted .*--yes/)
+      assert.strictEqual((yield* ran("recordings", "delete", "first", "--yes", ...state)).code, 64)
+      const deleted = yield* ran(...deletion, "--yes", "--json", ...state)
+      assert.deepInclude(deleted.last, { outcome: "ok", recordingId: "first", journals: 1 })
+      const audit = yield* ran("recordings", "audit", ...state)
+      assert.match(audit.lines.join("\n"), /first +room +.*@\S+ +asked to by a participant +[0-9a-f]{12}/)
+      assert.notMatch((yield* ran("recordings", ...state)).lines.join("\n"), /first/)
     }).pipe(Effect.scoped),
   120_000
 )

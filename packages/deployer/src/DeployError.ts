@@ -260,6 +260,19 @@ export class ForceUnconfirmed extends Schema.TaggedError<ForceUnconfirmed>()("Fo
   }
 }
 
+/** Never retry: a recording is deleted only with --yes. */
+export class DeletionUnconfirmed extends Schema.TaggedError<DeletionUnconfirmed>()("DeletionUnconfirmed", {
+  recordingId: Schema.String,
+  bytes: Schema.Finite,
+  file: Schema.optionalKey(Schema.String)
+}) {
+  readonly retry = "never"
+  override get message() {
+    const what = this.file === undefined ? "" : `, ${this.bytes} bytes at ${this.file},`
+    return `recording '${this.recordingId}'${what} and its journals would be deleted for good: say --yes to do it`
+  }
+}
+
 /** Never retry: several versions are known, and none was named. */
 export class VersionUnspecified extends Schema.TaggedError<VersionUnspecified>()("VersionUnspecified", {
   known: Schema.Array(Schema.String),

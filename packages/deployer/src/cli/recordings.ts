@@ -12,6 +12,7 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { natsEndpoint } from "../cluster/embeddedNats.ts"
 import { mediaProgram, nodeEnvironment } from "../cluster/nodeLaunch.ts"
+import { audit, remove } from "./deleteRecording.ts"
 import { paragraph } from "./help.ts"
 import { interrupts } from "./interrupts.ts"
 import { align, Output } from "./output.ts"
@@ -222,6 +223,8 @@ const giveUp = Command.make(
 )
 
 export const recordings = Command.make("recordings", watching, listOrWatch).pipe(
-  Command.withDescription("List and play recordings, finish what dead processes left, or give one up"),
-  Command.withSubcommands([list, show, play, recover, giveUp])
+  Command.withDescription(
+    "List, play and delete recordings, finish what dead processes left, or give one up"
+  ),
+  Command.withSubcommands([list, show, play, recover, giveUp, remove, audit])
 )
