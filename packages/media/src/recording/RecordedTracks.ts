@@ -48,7 +48,7 @@ export interface RecordedTrack {
 
 export interface RecordedTracks {
   readonly tracks: ReadonlyMap<TrackNumber, RecordedTrack>
-  /** The clocks of the peers that have an id. */
+  /** The clocks of the senders, by peer. */
   readonly peers: ReadonlyMap<string, PeerClock>
   /** What the part's own records said. */
   readonly part: {
@@ -91,11 +91,11 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
     sealed: undefined
   }
 
-  const peerClock = (peerId: string | undefined): PeerClock => {
-    const known = peerId === undefined ? undefined : peers.get(peerId)
-    if (known !== undefined) return known
-    const clock = makePeerClock()
-    if (peerId !== undefined) peers.set(peerId, clock)
+  /** Of a producer without a peer: its layers are of one sender, too. An id has no blank. */
+  const peerClock = ({ peerId, producerId }: TrackInfo): PeerClock => {
+    const sender = peerId ?? `producer ${producerId}`
+    const clock = peers.get(sender) ?? makePeerClock()
+    peers.set(sender, clock)
     return clock
   }
 
@@ -134,7 +134,7 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
       track: number,
       info,
       codec,
-      clock: makeTrackClock(info.clockRate, peerClock(info.peerId)),
+      clock: makeTrackClock(info.clockRate, peerClock(info)),
       sequencer: makeRtpSequencer(deliver),
       packets: 0,
       frames: 0,

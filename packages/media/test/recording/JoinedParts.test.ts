@@ -75,6 +75,14 @@ const readReport = (bytes: Buffer): SenderReport => ({
   rtpTimestamp: bytes.readUInt32BE(16)
 })
 
+/** From the first of them on, as they come to the node. */
+const eventsOf = (sent: ReadonlyArray<Sent>) =>
+  sent.map(({ atUs, bytes, kind }): CaptureEvent => ({
+    atUs: atUs - (sent[0]?.atUs ?? 0),
+    track: kind,
+    ...(bytes[1] === 200 ? { report: readReport(bytes) } : { packet: bytes })
+  }))
+
 const isWithin =
   ({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }) =>
   ({ atUs }: { readonly atUs: number }) =>
@@ -187,11 +195,7 @@ describe("one recording of two parts", () => {
               audio: opusTrack({ source: "microphone", producerId: `microphone${part}` })
             },
             clocks,
-            events: sent.map(({ atUs, bytes, kind }): CaptureEvent => ({
-              atUs: atUs - (sent[0]?.atUs ?? 0),
-              track: kind,
-              ...(bytes[1] === 200 ? { report: readReport(bytes) } : { packet: bytes })
-            }))
+            events: eventsOf(sent)
           })
         yield* write(0, encodingOf(sources[0], { ssrc: 1, shift: 0 }).filter(isWithin(first)), {
           monotonicUs: 1_000_000_000,
@@ -222,6 +226,49 @@ describe("one recording of two parts", () => {
         const names = fs.readdirSync(path.join(storeIn(folder), "rec")).filter((name) => name !== ".lock")
         assert.includeMembers(names, ["recording.webm", "receipt.json", receipt.file ?? ""])
         assert.notStrictEqual(receipt.file, "recording.webm")
+      }),
+    patience
+  )
+
+  it.live(
+    "is one of a producer without a peer, too, when both have it under its id",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        const source = yield* realRtp({ seconds })
+        const parts = yield* Effect.forEach([first, second], (span, part) => {
+          const sent = encodingOf(source, { ssrc: part, shift: part * 5000 }).filter(
+            (each) => each.kind === "audio" && isWithin(span)(each)
+          )
+          const own = path.join(folder, `part${part}`)
+          return Effect.as(
+            writePart({
+              folder: own,
+              manifest: { part, incarnation: `incarnation${part}` },
+              tracks: {
+                audio: {
+                  producerId: "microphone",
+                  kind: "audio",
+                  mimeType: "audio/opus",
+                  clockRate: 48_000,
+                  channels: 2
+                }
+              },
+              clocks: {
+                monotonicUs: 500_000_000 + part * 7_000_000,
+                wallMs: 1_795_000_000_000 - part * 9999
+              },
+              events: eventsOf(sent)
+            }),
+            own
+          )
+        })
+        const receipt = yield* computeIn(folder, ...parts)
+        assert.deepStrictEqual(
+          receipt.parts.map(({ aligned }) => aligned),
+          ["own", "senderReports"]
+        )
+        assert.deepInclude(receipt.tracks[0], { frames: source.audioFrames, lostPackets: 0 })
       }),
     patience
   )
