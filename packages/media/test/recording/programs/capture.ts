@@ -5,12 +5,12 @@
  *     node capture.ts <dataDir> <incarnation> <recordingId>
  */
 import * as Effect from "effect/Effect"
-import * as fs from "node:fs"
 import * as IncarnationFolder from "../../../src/recording/IncarnationFolder.ts"
 import * as JournalWriter from "../../../src/recording/JournalWriter.ts"
 
 const [dataDir = "", incarnation = "", recordingId = ""] = process.argv.slice(2)
-const say = (text: string) => fs.writeSync(1, `${text}\n`)
+/** Written when this returns, as pipes are on Linux; a reader that is slow is waited for. */
+const say = (text: string) => void process.stdout.write(`${text}\n`)
 
 await Effect.gen(function* () {
   const folder = yield* IncarnationFolder.acquire(dataDir, { incarnation, nodeId: "captor" })
