@@ -37,9 +37,18 @@ export interface Deletion extends Schema.Schema.Type<typeof Deletion> {}
 export const decodeDeletion = decodeJsonFile(Deletion, deletionFormat)
 export const encodeDeletion = (deletion: Deletion): string => `${JSON.stringify(deletion, null, 2)}\n`
 
-export const deletionOf = (word: DeletionWord, receipts: Iterable<Receipt>): Deletion => ({
+export const deletionOf = (
+  { at, by, nodeId, reason, recordingId, roomId, startedAt }: DeletionWord,
+  receipts: Iterable<Receipt>
+): Deletion => ({
   format: deletionFormat,
-  ...word,
+  recordingId,
+  roomId,
+  nodeId,
+  startedAt,
+  by,
+  at,
+  reason,
   files: [...receipts].flatMap(({ bytes, file: name, files, sha256 }) => {
     if (files !== undefined) return files.map((file) => ({ ...file }))
     if (name === undefined) return []

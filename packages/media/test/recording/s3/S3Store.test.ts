@@ -118,6 +118,41 @@ describe("the store that is a bucket", () => {
   )
 
   it.live(
+    "removes a recording when it has noted who did it, and all that comes later, too",
+    () =>
+      Effect.gen(function* () {
+        const { location, server, staging } = yield* setUp()
+        const store = yield* storeAt(location, staging)
+        const { content, publish } = yield* staged(store, 10)
+        yield* publish
+        const file = { name: "recording-0-inc.webm", bytes: 10, sha256: sha256(content) }
+        const receipt = { ...aReceipt("rec", "inc"), file: file.name, bytes: 10, sha256: file.sha256 }
+        yield* store.putReceipt("rec", "receipt-0-inc.json", receipt)
+        yield* store.putReceipt("other", "receipt-0-inc.json", aReceipt("other", "inc"))
+        assert.isUndefined(yield* store.deletion("rec"))
+
+        const ids = { recordingId: "rec", roomId: "room", nodeId: "node", startedAt: 1 }
+        const word = { ...ids, by: "ada", at: 3, reason: "asked to" }
+        // Killed after its first removal.
+        const removals = ({ method }: S3Request) => method === "DELETE"
+        let done = 0
+        server.faults = (request) =>
+          removals(request) && done++ > 0 ? { answer: 403, code: "AccessDenied" } : undefined
+        yield* Effect.flip(store.remove(word))
+        const noted = { format: 1, ...word, files: [file] }
+        assert.deepStrictEqual(yield* store.deletion("rec"), noted)
+
+        server.faults = () => undefined
+        assert.deepStrictEqual(yield* store.remove({ ...word, by: "bob", at: 4 }), noted)
+        assert.isFalse(isStored(server, key))
+        assert.strictEqual((yield* store.receipts("rec")).size, 0)
+        assert.strictEqual((yield* store.receipts("other")).size, 1)
+        assert.deepStrictEqual(yield* store.recordings, ["other", "rec"])
+      }),
+    60_000
+  )
+
+  it.live(
     "goes on with an upload where a killed process was: no part is sent twice",
     () =>
       Effect.gen(function* () {
