@@ -1,7 +1,7 @@
 import { expect, it } from "@effect/vitest"
 import type { Admission, Control, Life, NodeState } from "../src/index.ts"
-import { isOver, isReversible, transition } from "../src/index.ts"
-import { initialState } from "../src/NodeState.ts"
+import { isOver, transition } from "../src/index.ts"
+import { initialState, isReversible } from "../src/NodeState.ts"
 
 // The whole table, written down a second time: what is not here is refused.
 const lives: Record<Life, string> = {

@@ -29,14 +29,14 @@ const plant = <M extends object>(module: string, bug: (original: M) => M) => {
 
 describe("a planted bug is found", { timeout: 60_000 }, () => {
   afterEach(() => {
-    vi.doUnmock("../../src/Drain.ts")
+    vi.doUnmock("../../src/internal/drain.ts")
     vi.doUnmock("../../src/Mailbox.ts")
     vi.doUnmock("../../src/internal/attention.ts")
     vi.resetModules()
   })
 
   it("admission: a drain that takes a serving child as long as others are served", async () => {
-    plant<typeof import("../../src/Drain.ts")>("../../src/Drain.ts", (original) => ({
+    plant<typeof import("../../src/internal/drain.ts")>("../../src/internal/drain.ts", (original) => ({
       ...original,
       Drain: class extends original.Drain {
         override admits(holds: "serving" | "sealing", prefer: boolean) {
