@@ -117,7 +117,8 @@ it.live("the alerts of docs/alerts.yml fire when they should, and only then, say
     })
     const connected = (values: string) => ({ 'ebb_nats_connected{instance="a"}': values })
     /** Of 100 bytes. */
-    const disk = (free: string) => ({
+    const disk = (free: string, wanted = "1x60") => ({
+      'ebb_disk_wanted_bytes{instance="a"}': wanted,
       'ebb_disk_free_bytes{instance="a"}': free,
       'ebb_disk_size_bytes{instance="a"}': "100x60"
     })
@@ -151,6 +152,7 @@ it.live("the alerts of docs/alerts.yml fire when they should, and only then, say
       alert("EbbDiskFillsUp", 50, disk("78-1x60"), "the disk of a's data folder fills up"),
       alert("EbbDiskFillsUp", 50, disk("90-1x60")),
       alert("EbbDiskFillsUp", 50, disk("20x60")),
+      alert("EbbDiskFillsUp", 5, disk("50x60", "45x60"), "the disk of a's data folder fills up"),
       alert(
         "EbbRecordingGap",
         5,
