@@ -242,6 +242,41 @@ describe("RecordingIndex", () => {
     })
   )
 
+  it.effect(
+    "keeps a deleted one deleted: no receipt replaces it, and a lost index gets it back from the store",
+    () =>
+      Effect.gen(function* () {
+        const { bucket, folder, index, store } = yield* setUp
+        yield* store.putReceipt("rec", "receipt.json", receipt("one", "recording.webm"))
+        yield* index.publish(receipt("one", "recording.webm"))
+        const computed = yield* index.find("rec")
+        assert(computed !== undefined)
+        const deleted = { by: "ada", at: 3, reason: "asked to" }
+        const entry = yield* index.markDeleted(computed, deleted)
+        assert.deepInclude(entry, { state: "Deleted", deleted, sha256: "00" })
+        assert.deepStrictEqual(yield* index.markDeleted(computed, { ...deleted, by: "bob" }), entry)
+        yield* index.publish(receipt("one", "recording.webm"))
+        yield* index.note(recording())
+        yield* index.withdraw(recording())
+        assert.strictEqual((yield* Effect.flip(index.begin(recording())))._tag, "Conflict")
+        assert.deepStrictEqual(yield* index.find("rec"), entry)
+
+        // Deleted while this store was away.
+        yield* index.refill
+        assert.deepStrictEqual(fs.readdirSync(path.join(folder, "rec")).toSorted(), [".lock", "deleted.json"])
+        assert.deepInclude(yield* store.deletion("rec"), { ...deleted, roomId: "room", nodeId: "a" })
+
+        // The index is lost, and whoever deleted it was killed at it.
+        const stored = yield* bucket.get("rec")
+        assert(stored !== undefined)
+        yield* bucket.remove("rec", stored.revision)
+        yield* store.putReceipt("rec", "receipt.json", receipt("one", "recording.webm"))
+        yield* index.refill
+        assert.deepInclude(yield* index.find("rec"), { state: "Deleted", deleted })
+        assert.deepStrictEqual(fs.readdirSync(path.join(folder, "rec")).toSorted(), [".lock", "deleted.json"])
+      })
+  )
+
   it.effect("takes back one that could not begin, once the registry takes writes again", () =>
     Effect.gen(function* () {
       const { index, registry } = yield* setUp
