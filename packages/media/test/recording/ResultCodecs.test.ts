@@ -14,7 +14,8 @@ import type { VideoCodec } from "./realVideo.ts"
 
 const seconds = 4
 const ms = 1000
-const patience = 90_000
+/** Milliseconds: much is encoded, on a machine that may be busy. */
+const patience = 180_000
 
 const mimeTypes: Readonly<Record<VideoCodec, string>> = {
   vp8: "video/VP8",
