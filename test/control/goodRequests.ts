@@ -26,7 +26,7 @@ export const goodRequests: Readonly<Record<Tag<ControlMessage>, Readonly<Record<
     ssrc: 1111,
     rtcpMux: true,
     srtp,
-    parameters: { "x-google-start-bitrate": 1000 },
+    parameters: {},
     peerId: "ada",
     source: "camera"
   },

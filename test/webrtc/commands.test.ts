@@ -178,7 +178,6 @@ it.live(
         "not a token": "malformed",
         "": "malformed",
         [`${header}.${claims}`]: "malformed",
-        ["x".repeat(5000)]: "malformed",
         [unsigned]: "signature",
         [`${header}.${claims}.${signature.slice(1)}A`]: "signature",
         [yield* sign({}, "another-secret-of-thirty-two-bytes-and-more")]: "signature",

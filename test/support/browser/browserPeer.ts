@@ -133,9 +133,9 @@ export const browserPeer = Effect.fnUntraced(function* (
   })
 
   const onPage = <A, I>(act: (peer: PagePeer, input: I) => Promise<A> | A, input?: I) =>
-    Effect.promise(() => page.evaluate<A>(`(${String(act)})(globalThis.peer, ${JSON.stringify(input)})`))
+    Effect.promise(() => page.evaluate<A>(`(${String(act)})(globalThis.pagePeer, ${JSON.stringify(input)})`))
   const withInput = <I>(act: "sendVideo" | "sendAudio", input: I) =>
-    Effect.promise(() => page.evaluate<void>(`globalThis.peer.${act}(${JSON.stringify(input)})`))
+    Effect.promise(() => page.evaluate<void>(`globalThis.pagePeer.${act}(${JSON.stringify(input)})`))
   const send =
     (from: Picture["from"], defaults: Omit<Picture, "from"> & Omit<SendVideo, "picture" | "producerId">) =>
     (options: Send) => {
@@ -153,8 +153,8 @@ export const browserPeer = Effect.fnUntraced(function* (
   return {
     open: Effect.promise(() =>
       page.evaluate(async (id) => {
-        const types = await globalThis.peer.load()
-        await globalThis.peer.open(id)
+        const types = await globalThis.pagePeer.load()
+        await globalThis.pagePeer.open(id)
         return types
       }, transportId)
     ),

@@ -1,6 +1,6 @@
 /**
  * The page of a peer: mediasoup-client as any web application uses it, with `ask` for its signalling. Bundled by browserPeer.ts,
- * which calls what is on `globalThis.peer`. What it draws is made to be recognised in a recording.
+ * which calls what is on `globalThis.pagePeer`. What it draws is made to be recognised in a recording.
  */
 import { Device } from "mediasoup-client"
 import type {
@@ -73,7 +73,7 @@ export interface PagePeer {
 
 declare global {
   var ask: Ask
-  var peer: PagePeer
+  var pagePeer: PagePeer
 }
 
 /** Draws until its track is stopped; a timer, because nobody sees this page and so nothing asks for its frames. */
@@ -131,7 +131,7 @@ const answered = (work: () => Promise<unknown>, done: () => void, failed: (error
     failed(error instanceof Error ? error : new Error(String(error)))
   )
 
-globalThis.peer = {
+globalThis.pagePeer = {
   async load() {
     const { rtpCapabilities } = (await globalThis.ask("room.capabilities", {})) as {
       rtpCapabilities: Parameters<Device["load"]>[0]["routerRtpCapabilities"]

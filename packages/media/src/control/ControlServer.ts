@@ -37,10 +37,12 @@ const finishMs = 5000
 
 /** No command takes bytes; a schema whose fields may all be left out would take them for an empty map. */
 const isPlainMap = (value: unknown): value is object =>
-  Predicate.isObject(value) &&
-  !(value instanceof Uint8Array) &&
-  !Array.isArray(value) &&
-  !Object.values(value).some((field) => field instanceof Uint8Array)
+  Predicate.isObject(value) && !Array.isArray(value) && !hasBytes(value)
+
+/** As deep as a message may be. */
+const hasBytes = (value: unknown): boolean =>
+  value instanceof Uint8Array ||
+  (typeof value === "object" && value !== null && Object.values(value).some(hasBytes))
 
 const isCommand = (text: string): text is Tag<ControlMessage> => Object.hasOwn(controlHandlers, text)
 

@@ -7,8 +7,12 @@ const shortText = Schema.String.check(Schema.isMaxLength(64))
 
 /** A codec's fmtp, by name: `profile-level-id` and `packetization-mode` of H.264, `profile-id` of VP9, ... */
 export const FormatParameters = Schema.Record(
-  shortText,
+  Schema.String,
   Schema.Union([Schema.Finite, Schema.String.check(Schema.isMaxLength(256))])
+).check(
+  // Bytes would do for a map of numbers, were their places names.
+  Schema.isPropertyNames(Schema.String.check(Schema.isPattern(/^[A-Za-z][\w.-]{0,63}$/))),
+  Schema.isMaxProperties(64)
 )
 
 /** A free label of what is sent: camera, screen, microphone, ... */

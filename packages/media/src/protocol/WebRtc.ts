@@ -13,8 +13,8 @@ const ssrc = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 0xffff_fff
 const atMost = <S extends Schema.Constraint>(item: S, most: number) =>
   Schema.Array(item).check(Schema.isMaxLength(most))
 
-/** A JWT of the room and the peer, as `ebb token` makes it. */
-export const Token = Schema.String
+/** A JWT of the room and the peer, as `ebb token` makes it: such has less than 400 characters. */
+export const Token = text(4096)
 export const bearer = { token: Token }
 
 /** What a token may let its peer send. */
