@@ -29,6 +29,9 @@ const Shop = protocol(
   ),
   message("Wait", {}),
   message("WaitInterruptibly", {}).annotate(Interruptible, true),
+  message("OrderOrNot", { success: Schema.Int })
+    .annotate(Idempotent, { key: () => "one" })
+    .annotate(Interruptible, true),
   message("Spans", { success: Schema.Array(Schema.String) }),
   message("SpansUntraced", { success: Schema.Array(Schema.String) }).annotate(Traced, false)
 )
@@ -69,6 +72,12 @@ const open = Effect.fnUntraced(function* () {
       Wait: () => Effect.onInterrupt(Deferred.await(gate), () => Effect.sync(() => seen.push("interrupted"))),
       WaitInterruptibly: () =>
         Effect.onInterrupt(Deferred.await(gate), () => Effect.sync(() => seen.push("interrupted"))),
+      OrderOrNot: () =>
+        Effect.gen(function* () {
+          seen.push("order")
+          yield* Effect.sleep(100)
+          return seen.length
+        }),
       Spans: () => spans,
       SpansUntraced: () => spans
     })
@@ -165,6 +174,35 @@ it.effect("a handler whose contract says so is interrupted with its asker, here 
       yield* TestClock.adjust(1)
     }
     expect(seen).toEqual(["interrupted", "interrupted"])
+  })
+)
+
+it.effect("a time-out interrupts such a handler, too, here and far away", () =>
+  Effect.gen(function* () {
+    const { far, ref, seen } = yield* open()
+    for (const to of [ref, far]) {
+      const asked = yield* Effect.forkChild(
+        Effect.flip(to.ask("WaitInterruptibly", undefined, { timeoutMs: 100 })),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust(100)
+      expect(yield* Fiber.join(asked)).toMatchObject({ _tag: "AskTimeout" })
+      yield* TestClock.adjust(1)
+    }
+    expect(seen).toEqual(["interrupted", "interrupted"])
+  })
+)
+
+it.effect("a message that was interrupted has no answer to be kept: asked again it is done", () =>
+  Effect.gen(function* () {
+    const { ref, seen } = yield* open()
+    const first = yield* Effect.forkChild(ref.ask("OrderOrNot", undefined), { startImmediately: true })
+    yield* TestClock.adjust(1)
+    yield* Fiber.interrupt(first)
+    const second = yield* Effect.forkChild(ref.ask("OrderOrNot", undefined), { startImmediately: true })
+    yield* TestClock.adjust(100)
+    expect(yield* Fiber.join(second)).toBe(2)
+    expect(seen).toEqual(["order", "order"])
   })
 )
 
