@@ -13,6 +13,7 @@ import {
   webRtcEnvironment
 } from "../support/browser/browserPeer.ts"
 import { ebbProgram } from "../deployer/ebbCluster.ts"
+import { ebbNodeArgs } from "../support/ebbNode.ts"
 import { startProgram } from "../support/program.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 import { type TestCluster, testCluster } from "../support/testCluster.ts"
@@ -266,5 +267,23 @@ it.live("`ebb token` signs what a node takes", () =>
     })
     expect(yield* unsigned.exited).toMatchObject({ code: 1 })
     expect(unsigned.lines.join()).not.toContain("too-short-for-anybody")
+  })
+)
+
+it.live("a node that could let nobody in by WebRTC, or listens nowhere, says so and does not start", () =>
+  Effect.gen(function* () {
+    const options = { nodeId: "a", cluster: "test", nats: "127.0.0.1:1", dataDir: yield* temporaryFolder }
+    const wrong = [
+      [["--webrtc-ip=127.0.0.1"], {}, /wants --token-keys or EBB_TOKEN_SECRET/],
+      [["--token-keys=/nonexistent"], {}, /'\/nonexistent' cannot be read: ENOENT/],
+      [["--webrtc-ports=2-1"], webRtcEnvironment, /--webrtc-ports is MIN-MAX/],
+      [["--webrtc-announced=a,b"], webRtcEnvironment, /more addresses than --webrtc-ip/]
+    ] as const
+    for (const [args, env, words] of wrong) {
+      const node = yield* startProgram(process.execPath, ebbNodeArgs({ ...options, args }), { env })
+      expect(yield* node.exited).toMatchObject({ code: 64 })
+      expect(node.lines.join("\n")).toMatch(words)
+      expect(node.lines.join("\n")).not.toContain(tokenSecret)
+    }
   })
 )

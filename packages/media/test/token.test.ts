@@ -94,6 +94,12 @@ it.live("a token without an end, a peer or grants is none, and one that says mor
       expect([missing, yield* reasonOf(check, yield* token(missing))]).toEqual([missing, "malformed"])
     }
     expect((yield* check.admit(yield* token(), "talk")).can).toEqual(new Set(["audio", "smell"]))
+
+    // Each key has its algorithms, and a token does not choose.
+    const other = yield* Effect.promise(() =>
+      new SignJWT(all).setProtectedHeader({ alg: "HS512" }).sign(Buffer.from(secret.repeat(2)))
+    )
+    expect(yield* reasonOf(yield* checkBy(secret.repeat(2)), other)).toBe("signature")
   })
 )
 
