@@ -144,6 +144,28 @@ it.live(
     })
 )
 
+it.live("a peer has 16 transports at most, each with 64 producers, whatever others have", () =>
+  Effect.gen(function* () {
+    const { webRtc } = yield* makeRoom({ webRtc: { listen } })
+    const open = (n: number, peerId = "ada") => webRtc.open({ transportId: `${peerId}-${n}`, peerId })
+    for (let n = 0; n < 16; n++) yield* open(n)
+    expect(yield* Effect.flip(open(16))).toMatchObject({ _tag: "MediaRejected", retry: "never" })
+    yield* open(0, "bob")
+    yield* webRtc.close({ transportId: "ada-0", peerId: "ada" })
+    yield* open(16)
+    const data = (streamId: number) =>
+      webRtc.produceData({
+        transportId: "ada-1",
+        peerId: "ada",
+        producerId: `d-${streamId}`,
+        sctpStreamParameters: { streamId }
+      })
+    for (let n = 0; n < 64; n++) yield* data(n)
+    expect(yield* Effect.flip(data(64))).toMatchObject({ _tag: "MediaRejected" })
+    yield* data(0)
+  })
+)
+
 it.live("an open goes on without its caller, and who asks again finds it", () =>
   Effect.gen(function* () {
     const { webRtc } = yield* makeRoom({ webRtc: { listen } })

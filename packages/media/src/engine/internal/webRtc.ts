@@ -3,7 +3,7 @@ import type { RtpParameters, WebRtcServer, Router, WebRtcTransport } from "media
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
-import { ForeignPeer, MediaConflict, UnknownTransport, WebRtcOff } from "../../MediaError.ts"
+import { ForeignPeer, MediaConflict, MediaRejected, UnknownTransport, WebRtcOff } from "../../MediaError.ts"
 import type * as Answer from "../../protocol/WebRtc.ts"
 import type { DataProducerInfo, ProducerInfo } from "../RoomMedia.ts"
 import type { ProduceDataOptions, ProduceOptions, TransportOptions, WebRtc } from "../WebRtc.ts"
@@ -12,6 +12,10 @@ import { alive, plain, request, withDeadline, type Door, type Rejection } from "
 import { OnceById } from "./onceById.ts"
 import type { Producers } from "./producers.ts"
 import { codecParameters, layersOf } from "./rtpCodecs.ts"
+
+/** Of one peer, and on one transport: a page has two and a few. What is more is a page that has gone wrong, or ill-meant. */
+const mostTransports = 16
+const mostProducers = 64
 
 interface LiveTransport {
   readonly peerId: string
@@ -75,6 +79,9 @@ export const makeWebRtc = Effect.fnUntraced(function* (
   const open = ({ data = true, peerId, transportId }: TransportOptions) =>
     Effect.gen(function* () {
       if (server === undefined) return yield* new WebRtcOff({ roomId })
+      if ([...live.values()].filter((each) => each.peerId === peerId).length >= mostTransports) {
+        return yield* crowded("openTransport", `the peer has ${mostTransports} transports: close one`)
+      }
       const transport = yield* request(door, "openTransport", () =>
         router.createWebRtcTransport({ webRtcServer: server, preferUdp: true, enableSctp: data })
       )
@@ -86,22 +93,30 @@ export const makeWebRtc = Effect.fnUntraced(function* (
       return answerOf(transportId, transport)
     })
 
-  /** A producer whose transport went while it was made is none. */
+  /** A producer whose transport went while it was made is none, even if another transport has its id by now. */
   const madeOn = Effect.fnUntraced(function* (
     transportId: string,
-    producer: LiveProducer | Parameters<Producers["add"]>[0]
+    on: LiveTransport,
+    producer: Parameters<Producers["add"]>[0]
   ) {
     yield* producers.add(producer)
-    if (live.has(transportId)) return
+    if (live.get(transportId) === on) return
     yield* producers.end(producer.info.producerId)
     return yield* new UnknownTransport({ roomId, transportId })
   })
 
-  const produce = (o: ProduceOptions, { transport }: LiveTransport) =>
+  const crowded = (operation: string, reason: string) => new MediaRejected({ operation, reason })
+  const roomOn = (operation: string, transportId: string) =>
+    producers.of(transportId).length < mostProducers
+      ? Effect.void
+      : Effect.fail(crowded(operation, `the transport has ${mostProducers} producers: close one`))
+
+  const produce = (o: ProduceOptions, on: LiveTransport) =>
     Effect.gen(function* () {
       const { kind, producerId, transportId } = o
+      yield* roomOn("produce", transportId)
       const producer = yield* request(door, "produce", async () => {
-        const producer = await transport.produce({
+        const producer = await on.transport.produce({
           kind,
           // mediasoup checks what it is given, and works on a copy.
           rtpParameters: o.rtpParameters as RtpParameters,
@@ -124,18 +139,19 @@ export const makeWebRtc = Effect.fnUntraced(function* (
         ...labels(o)
       }
       const close = () => producer.close()
-      yield* madeOn(transportId, new LiveProducer(info, producer, { transportId, close }))
+      yield* madeOn(transportId, on, new LiveProducer(info, producer, { transportId, close }))
       return { producerId }
     })
 
-  const produceData = (o: ProduceDataOptions, { transport }: LiveTransport) =>
+  const produceData = (o: ProduceDataOptions, on: LiveTransport) =>
     Effect.gen(function* () {
       const { label = "", producerId, protocol = "", sctpStreamParameters, transportId } = o
+      yield* roomOn("produceData", transportId)
       const producer = yield* request(door, "produceData", () =>
-        transport.produceData({ sctpStreamParameters: { ...sctpStreamParameters }, label, protocol })
+        on.transport.produceData({ sctpStreamParameters: { ...sctpStreamParameters }, label, protocol })
       )
       const info: DataProducerInfo = { producerId, kind: "data", label, protocol, ...labels(o) }
-      yield* madeOn(transportId, { info, producer, transportId, close: () => producer.close() })
+      yield* madeOn(transportId, on, { info, producer, transportId, close: () => producer.close() })
       return { producerId }
     })
 
