@@ -1,12 +1,12 @@
 /** Deleting a recording: what goes, what stays, and that nothing brings it back. */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
-import { cp } from "node:fs/promises"
+import { cp, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { liveRoom } from "../support/liveRoom.ts"
 import { testCluster } from "../support/testCluster.ts"
-import { until } from "../support/until.ts"
+import { until, untilTrue } from "../support/until.ts"
 
 const word = { recordingId: "talk-1", by: "ada", reason: "asked to by a participant" }
 
@@ -79,29 +79,54 @@ it.live(
     })
 )
 
-it.live("a policy deletes results that are older than it says, and says so", () =>
-  Effect.gen(function* () {
-    const cluster = yield* testCluster
-    const { call } = cluster
-    const a = yield* cluster.node("a")
-    const { receiver } = yield* liveRoom(cluster, "talk", { recordingId: "talk-1" })
-    yield* receiver.more(10)
-    yield* call("recording.stop", { recordingId: "talk-1" })
-    yield* until(call("recording.get", { recordingId: "talk-1" }), ({ state }) => state === "Computed")
-    yield* call("room.close", { roomId: "talk" })
-    yield* a.signal("SIGTERM")
-    yield* a.exited
-    yield* cluster.node("b", { args: ["--keep-results", "0"] })
-    const { recordings } = yield* until(
-      call("recording.list", { deleted: true }),
-      ({ recordings }) => recordings.length > 0
-    )
-    expect(recordings).toMatchObject([
-      { recordingId: "talk-1", deleted: { by: "the policy of node b", reason: "kept for 0 hours" } }
-    ])
-    yield* until(
-      Effect.sync(() => readdirSync(join(cluster.dataDir, "results", "talk-1")).length),
-      (length) => length === 2
-    )
-  })
+it.live(
+  "a policy deletes results that are older than it says, says so, and never deletes what has no receipt",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const { call } = cluster
+      const a = yield* cluster.node("a")
+      const { receiver } = yield* liveRoom(cluster, "talk", { recordingId: "talk-1" })
+      yield* receiver.more(10)
+      yield* call("recording.stop", { recordingId: "talk-1" })
+      yield* until(call("recording.get", { recordingId: "talk-1" }), ({ state }) => state === "Computed")
+      yield* call("room.close", { roomId: "talk" })
+      yield* a.signal("SIGTERM")
+      yield* a.exited
+      const incarnations = join(cluster.dataDir, "incarnations")
+      const uncomputed = join(incarnations, "elsewhere", "talk-1")
+      const copy = join(cluster.dataDir, "copy")
+      yield* Effect.promise(() => cp(join(incarnations, a.incarnation, "talk-1"), copy, { recursive: true }))
+      yield* Effect.promise(() => rm(join(copy, "receipt.json")))
+      const b = yield* cluster.node("b", { args: ["--keep-results", "0"] })
+      const { recordings } = yield* until(
+        call("recording.list", { deleted: true }),
+        ({ recordings }) => recordings.length > 0
+      )
+      expect(recordings).toMatchObject([
+        {
+          recordingId: "talk-1",
+          deleted: { by: "the policy of node b", reason: "kept for 0 hours", policy: true }
+        }
+      ])
+      yield* until(
+        Effect.sync(() => readdirSync(join(cluster.dataDir, "results", "talk-1")).length),
+        (length) => length === 2
+      )
+      yield* untilTrue(() => !existsSync(join(incarnations, a.incarnation, "talk-1")))
+      yield* b.signal("SIGTERM")
+      expect(yield* b.exited).toMatchObject({ code: 0 })
+
+      // A part that nobody had computed was not meant.
+      yield* Effect.promise(() => cp(copy, uncomputed, { recursive: true }))
+      yield* cluster.node("c")
+      const { unfinished } = yield* until(
+        call("node.status", { nodeId: "c" }),
+        ({ unfinished }) => unfinished.length > 0
+      )
+      expect(unfinished).toMatchObject([
+        { recordingId: "talk-1", problem: expect.stringContaining("deleted by the policy of node b") }
+      ])
+      expect(readdirSync(uncomputed)).toContain("journal.ebbj")
+    })
 )

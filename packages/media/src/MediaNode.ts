@@ -162,19 +162,22 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
     }
     const adopting = yield* Effect.option(self.spawn(adoption, nodeId, adoptionArgs, { holds: "sealing" }))
     if (Option.isSome(adopting)) {
-      const { keepJournalsMs } = args
+      const { keepJournalsMs, keepResultsMs } = args
+      const policy =
+        keepResultsMs === undefined
+          ? Effect.void
+          : keepRemovingOldResults({ nodeId, keepMs: keepResultsMs, dataDir: args.dataDir, own: folder })
       const retention = { own: folder, ...(keepJournalsMs === undefined ? {} : { keepMs: keepJournalsMs }) }
       // Not before: both want the locks of the dead.
       yield* adopting.value.ref.terminated.pipe(
-        Effect.andThen(keepRemovingExpired(args.dataDir, retention)),
+        Effect.andThen(
+          Effect.all([keepRemovingExpired(args.dataDir, retention), policy], {
+            concurrency: "unbounded",
+            discard: true
+          })
+        ),
         Effect.forkScoped
       )
-    }
-
-    const { keepResultsMs } = args
-    if (keepResultsMs !== undefined) {
-      const policy = { nodeId, keepMs: keepResultsMs, dataDir: args.dataDir, own: folder }
-      yield* Effect.forkScoped(keepRemovingOldResults(policy))
     }
 
     const index = yield* RecordingIndex
@@ -287,7 +290,10 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
         return yield* new Conflict({ entity: recordingKind, id: recordingId, problem })
       }
       // The store first: what it has noted, no computation gets past.
-      return yield* Effect.andThen(store.remove(word), removePartsOf(args.dataDir, recordingId, folder)).pipe(
+      return yield* Effect.andThen(
+        store.remove(word),
+        removePartsOf(args.dataDir, recordingId, { own: folder })
+      ).pipe(
         Effect.map(({ held, removed }) => {
           for (const part of removed) unfinished.delete(part)
           return { journals: removed.length, held }

@@ -233,14 +233,17 @@ export class RecordingIndex extends Context.Service<
       )
 
       const refillDeleted = Effect.fnUntraced(function* (deletion: Deletion) {
-        const { at, by, files, nodeId, reason, recordingId, roomId, startedAt } = deletion
+        const { at, by, files, nodeId, policy, reason, recordingId, roomId, startedAt } = deletion
         const counted = { packets: 0, lostPackets: 0, tracks: 0 }
         const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
         const known = { recordingId, roomId, nodeId, state: "Deleted", startedAt, ...counted, bytes }
-        yield* Effect.retry(markDeleted(known, { by, at, reason }), {
-          schedule: Schedule.spaced("1 second"),
-          while: ({ _tag }) => _tag === "RegistryUnavailable"
-        })
+        yield* Effect.retry(
+          markDeleted(known, { by, at, reason, ...(policy === undefined ? {} : { policy }) }),
+          {
+            schedule: Schedule.spaced("1 second"),
+            while: ({ _tag }) => _tag === "RegistryUnavailable"
+          }
+        )
         // Whoever deleted it may have been killed at it.
         if ((yield* store.receipts(recordingId)).size > 0) yield* store.remove(deletion)
       })

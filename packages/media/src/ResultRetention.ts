@@ -36,10 +36,15 @@ export const removeOldResults = Effect.fnUntraced(function* (options: ResultRete
     // Another node, with a store of its own, may have an older part.
     const receipts = [...(yield* store.receipts(recordingId)).values()]
     if (receipts.length === 0 || !receipts.every(({ computedAt }) => isOld(computedAt))) continue
-    const word = { by: `the policy of node ${nodeId}`, reason: `kept for ${keepMs / hourMs} hours`, at }
+    const word = {
+      by: `the policy of node ${nodeId}`,
+      reason: `kept for ${keepMs / hourMs} hours`,
+      at,
+      policy: true
+    }
     const { deleted = word } = yield* index.markDeleted(known, word)
     yield* store.remove({ recordingId, roomId, nodeId: capturedBy, startedAt, ...deleted })
-    yield* removePartsOf(dataDir, recordingId, own)
+    yield* removePartsOf(dataDir, recordingId, { own, computedOnly: true })
     removed.push(recordingId)
   }
   return removed

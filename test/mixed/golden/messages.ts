@@ -511,6 +511,11 @@ export const control: ProtocolSamples = {
         recording: deletedRecording,
         journals: 0,
         left: [{ nodeId: "n2", problem: "no answer" }]
+      }),
+      after("0.1.0", {
+        recording: { ...deletedRecording, deleted: { ...deletedRecording.deleted, policy: true } },
+        journals: 0,
+        left: []
       })
     ]
   },

@@ -414,6 +414,9 @@ const recordBytes = (build: Build, type: number, payload: Uint8Array): Uint8Arra
   return target
 }
 
+/** What is none is nothing. */
+const ofHex = (text: Plain | undefined) => Buffer.from(typeof text === "string" ? text : "", "hex")
+
 /** `current` only makes what a later version would write. */
 const journalRows = (current: Build): ReadonlyArray<Row> =>
   Object.entries(journalRecords).flatMap(([name, samples]) => {
@@ -430,7 +433,7 @@ const journalRows = (current: Build): ReadonlyArray<Row> =>
                 name === "data"
                   ? {
                       ...(plain as Fields),
-                      payload: Buffer.from(String((plain as Fields)["payload"]), "hex")
+                      payload: ofHex((plain as Fields)["payload"])
                     }
                   : (plain as object)
               )
@@ -517,18 +520,21 @@ export const recordRows = (current: Build): ReadonlyArray<Row> => [
     }),
     ["dropped"]
   ),
-  ...file("deleted.json", [after("0.1.0", deletion)], ({ deletion: of }) =>
-    of === undefined
-      ? undefined
-      : {
-          write: (folder, value) =>
-            Effect.promise(() => writeFile(join(folder, of.deletionName), of.encodeDeletion(value))),
-          read: (folder) =>
-            Effect.flatMap(
-              Effect.promise(() => readFile(join(folder, of.deletionName), "utf8")),
-              (text) => of.decodeDeletion(of.deletionName, text)
-            )
-        }
+  ...file(
+    "deleted.json",
+    [after("0.1.0", deletion), after("0.1.0", { ...deletion, policy: true })],
+    ({ deletion: of }) =>
+      of === undefined
+        ? undefined
+        : {
+            write: (folder, value) =>
+              Effect.promise(() => writeFile(join(folder, of.deletionName), of.encodeDeletion(value))),
+            read: (folder) =>
+              Effect.flatMap(
+                Effect.promise(() => readFile(join(folder, of.deletionName), "utf8")),
+                (text) => of.decodeDeletion(of.deletionName, text)
+              )
+          }
   ),
   ...file(
     "given-up.json",

@@ -27,7 +27,8 @@ export const deleteRecording = Effect.fnUntraced(function* (
   }
   const recording = yield* index.markDeleted(known, { ...cause, at: yield* Clock.currentTimeMillis })
   const { nodeId, roomId, startedAt } = recording
-  const word = { recordingId, roomId, nodeId, startedAt, ...(recording.deleted ?? { ...cause, at: 0 }) }
+  const { at, by, reason } = recording.deleted ?? { ...cause, at: startedAt }
+  const word = { recordingId, roomId, nodeId, startedAt, at, by, reason }
 
   const leases = yield* Leases
   const { ref } = yield* ActorSystem

@@ -109,7 +109,15 @@ export const RecordingInfo = Schema.Struct({
   /** A person gave it up: no node waits for it or tries it again. */
   givenUp: Schema.optionalKey(Schema.Struct({ by: Schema.String, at: WallMs, reason: Schema.String })),
   /** Who deleted it: what it says besides is of what there was. */
-  deleted: Schema.optionalKey(Schema.Struct({ by: Schema.String, at: WallMs, reason: Schema.String }))
+  deleted: Schema.optionalKey(
+    Schema.Struct({
+      by: Schema.String,
+      at: WallMs,
+      reason: Schema.String,
+      /** A keep time has passed, and nobody has asked for it. */
+      policy: Schema.optionalKey(Schema.Boolean)
+    })
+  )
 })
 export type RecordingInfo = typeof RecordingInfo.Type
 

@@ -20,7 +20,9 @@ export const DeletionWord = Schema.Struct({
   by: Schema.String,
   /** Wall clock, milliseconds since 1970. */
   at: Schema.Finite,
-  reason: Schema.String
+  reason: Schema.String,
+  /** A keep time has passed, and nobody has asked for it: a part without a receipt is not meant. */
+  policy: Schema.optionalKey(Schema.Boolean)
 })
 export interface DeletionWord extends Schema.Schema.Type<typeof DeletionWord> {}
 
@@ -38,7 +40,7 @@ export const decodeDeletion = decodeJsonFile(Deletion, deletionFormat)
 export const encodeDeletion = (deletion: Deletion): string => `${JSON.stringify(deletion, null, 2)}\n`
 
 export const deletionOf = (
-  { at, by, nodeId, reason, recordingId, roomId, startedAt }: DeletionWord,
+  { at, by, nodeId, policy, reason, recordingId, roomId, startedAt }: DeletionWord,
   receipts: Iterable<Receipt>
 ): Deletion => ({
   format: deletionFormat,
@@ -49,6 +51,7 @@ export const deletionOf = (
   by,
   at,
   reason,
+  ...(policy === undefined ? {} : { policy }),
   files: [...receipts].flatMap(({ bytes, file: name, files, sha256 }) => {
     if (files !== undefined) return files.map((file) => ({ ...file }))
     if (name === undefined) return []

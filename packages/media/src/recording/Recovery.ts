@@ -24,7 +24,7 @@ import { RecordingStore } from "./RecordingStore.ts"
 import { removePart } from "./RemovePart.ts"
 
 /** Of a deletion, who asked for it. */
-export type DeletedBy = Pick<DeletionWord, "by" | "at" | "reason">
+export type DeletedBy = Pick<DeletionWord, "by" | "at" | "reason" | "policy">
 
 /** What became of one part. `folder` is the part's. */
 export type PartOutcome = { readonly folder: string } & (
@@ -103,7 +103,9 @@ const recoverPart = (
 ): Effect.Effect<PartOutcome, never, RecordingStore> =>
   Effect.gen(function* (): Effect.fn.Return<PartOutcome, ComputeError, RecordingStore> {
     const word = yield* deletedBy(path.basename(folder), options)
-    if (word !== undefined && (yield* isPart(folder))) {
+    const done = yield* readReceipt(path.join(folder, receiptName))
+    const isMeant = word?.policy !== true || done !== undefined
+    if (word !== undefined && isMeant && (yield* isPart(folder))) {
       return yield* removePart(folder).pipe(
         Effect.map((): PartOutcome => ({ _tag: "Deleted", folder, word })),
         Effect.catchTag("FolderHeld", ({ holder }) =>
@@ -111,7 +113,6 @@ const recoverPart = (
         )
       )
     }
-    const done = yield* readReceipt(path.join(folder, receiptName))
     if (done !== undefined) return { _tag: "AlreadyDone", folder, receipt: done }
     const givenUp = options.givenUpToo === true ? undefined : yield* readGivenUp(folder)
     if (givenUp !== undefined) return yield* givenUpOutcome(folder, givenUp)

@@ -9,8 +9,9 @@ import type { RecordingStorageError } from "../MediaError.ts"
 import { lockFolder } from "./FolderLock.ts"
 import type { IncarnationFolder } from "./IncarnationFolder.ts"
 import { isPart, listIncarnations, partsOf, tryAdopt } from "./IncarnationFolder.ts"
-import { attempt, list, remove } from "./internal/disk.ts"
+import { attempt, list, remove, sizeIfThere } from "./internal/disk.ts"
 import { computeLock } from "./Parts.ts"
+import { receiptName } from "./Receipt.ts"
 
 const doomedPrefix = ".removed-"
 
@@ -36,25 +37,35 @@ export interface RemovedParts {
   readonly held: ReadonlyArray<string>
 }
 
-/** Removes all parts of a recording in a data folder. `own` is the caller's own folder, whose lock it holds. */
+export interface RemovePartsOptions {
+  /** The caller's own folder, whose lock it holds. */
+  readonly own?: IncarnationFolder
+  /** Only those with a receipt. Default: all. */
+  readonly computedOnly?: boolean
+}
+
+/** Removes the parts of a recording in a data folder. */
 export const removePartsOf: (
   dataDir: string,
   recordingId: string,
-  own?: IncarnationFolder
-) => Effect.Effect<RemovedParts, RecordingStorageError> = Effect.fnUntraced(
-  function* (dataDir, recordingId, own) {
-    const removed: Array<string> = []
-    const held: Array<string> = []
-    for (const folder of yield* listIncarnations(dataDir)) {
-      const part = path.join(folder, recordingId)
-      if (!(yield* partsOf(folder)).includes(part) || !(yield* isPart(part))) continue
-      const locked = folder === own?.path ? Effect.void : Effect.asVoid(tryAdopt(folder))
-      yield* Effect.andThen(locked, removePart(part)).pipe(
-        Effect.scoped,
-        Effect.andThen(Effect.sync(() => removed.push(part))),
-        Effect.catchTag("FolderHeld", () => Effect.sync(() => held.push(part)))
-      )
-    }
-    return { removed, held }
+  options?: RemovePartsOptions
+) => Effect.Effect<RemovedParts, RecordingStorageError> = Effect.fnUntraced(function* (
+  dataDir,
+  recordingId,
+  { computedOnly = false, own } = {}
+) {
+  const removed: Array<string> = []
+  const held: Array<string> = []
+  for (const folder of yield* listIncarnations(dataDir)) {
+    const part = path.join(folder, recordingId)
+    if (!(yield* partsOf(folder)).includes(part) || !(yield* isPart(part))) continue
+    if (computedOnly && (yield* sizeIfThere(path.join(part, receiptName))) === undefined) continue
+    const locked = folder === own?.path ? Effect.void : Effect.asVoid(tryAdopt(folder))
+    yield* Effect.andThen(locked, removePart(part)).pipe(
+      Effect.scoped,
+      Effect.andThen(Effect.sync(() => removed.push(part))),
+      Effect.catchTag("FolderHeld", () => Effect.sync(() => held.push(part)))
+    )
   }
-)
+  return { removed, held }
+})
