@@ -126,22 +126,22 @@ const theirs = Effect.fnUntraced(function* (
   const { node, pids, rooms } = yield* roomsOf(cluster, nodeId, count, clip)
   const folder = yield* temporaryFolder
   const types = yield* payloadTypesOf(cluster, rooms[0]?.roomId ?? "")
-  const recorders = yield* Effect.forEach(rooms, ({ roomId }) => ffmpegOf(join(folder, roomId), types))
-  // It listens some 150 to 350 ms after its start, and says nothing of it.
-  yield* Effect.sleep(1000)
-  yield* Effect.forEach(rooms, ({ roomId }, i) =>
-    Effect.forEach(["video", "audio"] as const, (producerId) =>
-      cluster.call("consumer.add", {
-        roomId,
-        producerId,
-        consumerId: `ffmpeg-${producerId}`,
-        ip: "127.0.0.1",
-        port: recorders[i]?.ports[producerId] ?? 0,
-        rtcpMux: false,
-        rtcpPort: (recorders[i]?.ports[producerId] ?? 0) + 1
+  const recorders: Array<Recorder> = []
+  // Some at a time: ffmpeg gives up when nothing has come for ten seconds.
+  for (let from = 0; from < rooms.length; from += 10) {
+    const some = rooms.slice(from, from + 10)
+    const begun = yield* Effect.forEach(some, ({ roomId }) => ffmpegOf(join(folder, roomId), types))
+    // It listens some 150 to 350 ms after its start, and says nothing of it.
+    yield* Effect.sleep(1000)
+    yield* Effect.forEach(some, ({ roomId }, i) =>
+      Effect.forEach(["video", "audio"] as const, (producerId) => {
+        const port = begun[i]?.ports[producerId] ?? 0
+        const to = { ip: "127.0.0.1", port, rtcpMux: false, rtcpPort: port + 1 }
+        return cluster.call("consumer.add", { roomId, producerId, consumerId: `ffmpeg-${producerId}`, ...to })
       })
     )
-  )
+    recorders.push(...begun)
+  }
   // Each looks at what comes for some seconds before it writes.
   const isWriting = ({ file, program }: Recorder) => {
     if (!program.isRunning()) throw new Error(`ffmpeg has ended: ${program.lines.join("; ")}`)
