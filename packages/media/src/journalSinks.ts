@@ -3,7 +3,7 @@
  * channel. What comes while the recording is paused is left out and is no loss; sender reports are kept then, too: the clocks go on.
  */
 import type { CaptureInfo, CaptureSink, DataProducerInfo, DataSink } from "./engine/RoomMedia.ts"
-import type { JournalWriter, TrackInfo, TrackNumber } from "./recording/index.ts"
+import type { JournalWriter, TrackNumber } from "./recording/index.ts"
 
 type Journal = JournalWriter.JournalWriter
 
@@ -64,7 +64,7 @@ const whose = ({ peerId, source }: { readonly peerId?: string; readonly source?:
   ...(source === undefined ? {} : { source })
 })
 
-const trackOf = (capture: CaptureInfo): TrackInfo => {
+const trackOf = (capture: CaptureInfo) => {
   const { channels, clockRate, kind, mimeType, parameters, payloadType, producerId } = capture
   return {
     producerId,

@@ -55,7 +55,7 @@ const threaded = Effect.fnUntraced(function* (name: string, thread: JournalThrea
       nodeId: "captor",
       incarnation: path.basename(folder),
       part: 0,
-      startedAt: Date.now(),
+      startedAt: 0,
       state: "Capturing"
     },
     thread,
@@ -90,24 +90,17 @@ const direct = (name: string): Journal => {
 const isToSeal = new Promise<void>((resolve) => void process.stdin.once("data", () => resolve()))
 const say = (line: string) => fs.writeSync(1, `${line}\n`)
 
-await Effect.gen(function* () {
-  const { queueBytes } = options
-  const thread = yield* JournalThread.make(queueBytes === undefined ? {} : { queueBytes })
-  const names = Array.from({ length: recordings }, (_, i) => `rec${i}`)
-  const journals = yield* Effect.forEach(names, (name) =>
-    way === "thread" ? threaded(name, thread) : Effect.sync(() => direct(name))
-  )
+/** Hands packets over as they are due, and says each 200 ms how it goes. */
+const capture = (journals: ReadonlyArray<Journal>, thread: JournalThread.JournalThread) => {
   const counter = fs.openSync(options.counter, "w")
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
-  say("ready")
-
-  let handed = 0
   const counted = Buffer.alloc(8)
   const begun = performance.now()
   const sent = streams.map(() => 0)
   const packets = streams.map(({ bytes }) => Buffer.alloc(bytes))
-  const tick = setInterval(() => {
+  let handed = 0
+  const handOver = () => {
     const seconds = (performance.now() - begun) / 1000
     for (const [i, { perSecond }] of streams.entries()) {
       for (; (sent[i] ?? 0) < Math.floor(seconds * perSecond); sent[i] = (sent[i] ?? 0) + 1) {
@@ -121,37 +114,38 @@ await Effect.gen(function* () {
         }
       }
     }
-  }, 5)
+  }
   const ms = (nanoseconds: number) => Math.round(nanoseconds / 1e4) / 100
-  const status = setInterval(() => {
-    const lost = journals.reduce((sum, journal) => sum + journal.lost(), 0)
-    const { max } = delay
-    const line = {
-      handed,
-      lost,
-      p99: ms(delay.percentile(99)),
-      worst: ms(max),
-      queued: thread.queuedBytes(),
-      stalled: thread.stalledMs()
+  const status = () => ({
+    handed,
+    lost: journals.reduce((sum, journal) => sum + journal.lost(), 0),
+    p99: ms(delay.percentile(99)),
+    worst: ms(delay.max),
+    queued: thread.queuedBytes(),
+    stalled: thread.stalledMs()
+  })
+  const timers = [setInterval(handOver, 5), setInterval(() => say(JSON.stringify(status())), 200)]
+  return {
+    status,
+    stop: () => {
+      for (const timer of timers) clearInterval(timer)
     }
-    say(JSON.stringify(line))
-  }, 200)
-  yield* Effect.promise(() => isToSeal)
-  clearInterval(tick)
-  const { p99, worst } = { p99: ms(delay.percentile(99)), worst: ms(delay.max) }
-  yield* Effect.forEach(journals, ({ seal }) => seal, { concurrency: "unbounded" })
-  clearInterval(status)
-  const lost = journals.reduce((sum, journal) => sum + journal.lost(), 0)
-  say(
-    JSON.stringify({
-      sealed: true,
-      handed,
-      lost,
-      p99,
-      worst,
-      queued: thread.queuedBytes(),
-      stalled: thread.stalledMs()
-    })
+  }
+}
+
+await Effect.gen(function* () {
+  const { queueBytes } = options
+  const thread = yield* JournalThread.make(queueBytes === undefined ? {} : { queueBytes })
+  const names = Array.from({ length: recordings }, (_, i) => `rec${i}`)
+  const journals = yield* Effect.forEach(names, (name) =>
+    way === "thread" ? threaded(name, thread) : Effect.sync(() => direct(name))
   )
+  const capturing = capture(journals, thread)
+  say("ready")
+  yield* Effect.promise(() => isToSeal)
+  capturing.stop()
+  const { p99, worst } = capturing.status()
+  yield* Effect.forEach(journals, ({ seal }) => seal, { concurrency: "unbounded" })
+  say(JSON.stringify({ ...capturing.status(), sealed: true, p99, worst }))
 }).pipe(Effect.scoped, Effect.runPromise)
 process.exit(0)
