@@ -2,11 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
-import { decodeDirectoryEntry, encodeDirectoryEntry } from "../src/DirectoryEntry.ts"
 import { pack } from "../src/Envelope.ts"
 import { makeCluster } from "./cluster.ts"
 import { quietly } from "./quietly.ts"
@@ -388,20 +386,4 @@ describe("an owner that was isolated", () => {
       yield* TestClock.adjust(100)
       expect(yield* Fiber.join(claiming)).toMatchObject({ _tag: "RegistryUnavailable" })
     }))
-})
-
-describe("the record of an entry", () => {
-  const golden =
-    "86a17601a46b696e64a4726f6f6da26964a27231a46e6f6465a26e31a3696e63a26931a26174cf0000019e70448800"
-
-  it("is these bytes", () => {
-    const entry = { v: 1, ...room, node: "n1", inc: "i1", at: 1_780_000_000_000 }
-    expect(Buffer.from(encodeDirectoryEntry(entry)).toString("hex")).toBe(golden)
-    expect(Option.getOrThrow(decodeDirectoryEntry(Buffer.from(golden, "hex")))).toEqual(entry)
-  })
-
-  it("of a later version can be read, and keeps its fields", () => {
-    const later = pack({ v: 1, ...room, node: "n1", inc: "i1", at: 0, since: { part: 2 } })
-    expect(Option.getOrThrow(decodeDirectoryEntry(later))).toMatchObject({ since: { part: 2 } })
-  })
 })
