@@ -204,14 +204,9 @@ const ffmpegOf = Effect.fnUntraced(function* (
   return recorder
 })
 
-const taken = new Set<number>()
-/** RTP on an even port and RTCP on the next, both free at this moment. */
-const evenPort: Effect.Effect<number> = Effect.scoped(
-  Effect.map(openUdp, (socket) => socket.address().port & ~1)
-).pipe(
-  Effect.repeat({ until: (port) => !taken.has(port) }),
-  Effect.tap((port) => Effect.sync(() => taken.add(port)))
-)
+/** RTP on an even port and RTCP on the next, below those that the kernel and mediasoup give out. */
+let nextPort = 21_000
+const evenPort = Effect.sync(() => (nextPort += 2))
 
 export const recordings: Group = {
   name: "recordings",
