@@ -49,7 +49,13 @@ const partsSent = (server: S3Server) =>
     return method === "PUT" && number !== null ? [Number(number)] : []
   })
 
-const aReceipt = (recordingId: string, incarnation: string): Receipt => ({
+interface ResultFile {
+  readonly name: string
+  readonly bytes: number
+  readonly sha256: string
+}
+
+const aReceipt = (recordingId: string, incarnation: string, file?: ResultFile): Receipt => ({
   format: 1,
   recordingId,
   roomId: "room",
@@ -71,7 +77,8 @@ const aReceipt = (recordingId: string, incarnation: string): Receipt => ({
     }
   ],
   tracks: [],
-  bytes: 0,
+  ...(file === undefined ? {} : { file: file.name, sha256: file.sha256 }),
+  bytes: file?.bytes ?? 0,
   durationMs: 0,
   computedAt: 2,
   computedBy: "test",
@@ -126,8 +133,7 @@ describe("the store that is a bucket", () => {
         const { content, publish } = yield* staged(store, 10)
         yield* publish
         const file = { name: "recording-0-inc.webm", bytes: 10, sha256: sha256(content) }
-        const receipt = { ...aReceipt("rec", "inc"), file: file.name, bytes: 10, sha256: file.sha256 }
-        yield* store.putReceipt("rec", "receipt-0-inc.json", receipt)
+        yield* store.putReceipt("rec", "receipt-0-inc.json", aReceipt("rec", "inc", file))
         yield* store.putReceipt("other", "receipt-0-inc.json", aReceipt("other", "inc"))
         assert.isUndefined(yield* store.deletion("rec"))
 

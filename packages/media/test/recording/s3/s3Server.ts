@@ -5,7 +5,6 @@
  * whatever body it gets; the proxy adds with `checksums` the SHA-256 that a server of today checks, keeps and tells. It checks signatures, but
  * takes another path for a bucket than the SDK signs: hence only where a test asks, with `signatures`, and then without lists.
  */
-/// <reference path="./s3rver.d.ts" />
 import S3rver from "@20minutes/s3rver"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
