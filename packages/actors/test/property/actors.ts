@@ -143,35 +143,36 @@ const behaviour =
           model.handles(life, child.n, child.epoch)
           const born = spawned()
           const definition = child.kind === "recording" ? recording : room
-          return self
-            .spawn(
-              definition,
-              child.id,
-              { actor: born, holds: child.holds, parent: life, place },
-              {
-                holds: child.holds,
-                prefer: child.prefer,
-                onCrash: child.restart ? twice : "stop",
-                capacity: 4
-              }
-            )
-            .pipe(
-              Effect.catchTag("MalformedMessage", Effect.die),
-              Effect.match({
-                onSuccess: ({ isOver, ref }) => {
-                  born.isOver = isOver
-                  place.watch(ref.terminated, born)
-                  return "taken" as const
-                },
-                onFailure: (error) => error._tag
-              }),
-              Effect.tap((outcome) =>
-                Effect.sync(() => model.spawned(life, child, child.holds, child.prefer, outcome))
-              ),
-              Effect.flatMap((outcome) =>
-                outcome === "NodeDraining" ? new NodeDraining({ nodeId: id }) : Effect.succeed(outcome)
+          return Effect.suspend(() => {
+            const admission = model.admission(life, child.holds, child.prefer)
+            return self
+              .spawn(
+                definition,
+                child.id,
+                { actor: born, holds: child.holds, parent: life, place },
+                {
+                  holds: child.holds,
+                  prefer: child.prefer,
+                  onCrash: child.restart ? twice : "stop",
+                  capacity: 4
+                }
               )
-            )
+              .pipe(
+                Effect.catchTag("MalformedMessage", Effect.die),
+                Effect.match({
+                  onSuccess: ({ isOver, ref }) => {
+                    born.isOver = isOver
+                    place.watch(ref.terminated, born)
+                    return "taken" as const
+                  },
+                  onFailure: (error) => error._tag
+                }),
+                Effect.tap((outcome) => Effect.sync(() => model.spawned(life, child, admission, outcome))),
+                Effect.flatMap((outcome) =>
+                  outcome === "NodeDraining" ? new NodeDraining({ nodeId: id }) : Effect.succeed(outcome)
+                )
+              )
+          })
         }
       }
     })

@@ -158,29 +158,30 @@ export class Model {
     this.note(`released ${life.label}`)
   }
 
-  /** What came of a spawn in `parent`, decided in this very turn. */
-  spawned(
-    parent: Life,
-    child: { readonly kind: Id; readonly id: Id },
-    holds: "serving" | "sealing",
-    prefer: boolean,
-    outcome: "taken" | "NodeDraining" | "AlreadySpawned"
-  ): void {
+  /** Does `parent` take such a child? Asked in the turn of the spawn, before it: what the child begins may already move the parent on. */
+  admission(parent: Life, holds: "serving" | "sealing", prefer: boolean) {
     const draining = parent.life === "Draining"
     const open =
       holds === "serving"
         ? parent.admission !== "closed" || (prefer && draining)
         : ["Starting", "Serving", "Draining", "Evacuating"].includes(parent.life)
     const over = parent.ending || parent.actor.isOver()
-    const expected = open && !over
+    const state = `${parent.life}, ${parent.admission}${over ? ", ending" : ""}`
+    const what = `${holds}${prefer ? ", preferred" : ""} in ${parent.label} (${state})`
+    return { expected: open && !over, what }
+  }
+
+  /** What came of that spawn. */
+  spawned(
+    parent: Life,
+    child: { readonly kind: Id; readonly id: Id },
+    { expected, what }: ReturnType<Model["admission"]>,
+    outcome: "taken" | "NodeDraining" | "AlreadySpawned"
+  ): void {
     this.count(`spawn ${outcome}`)
     this.note(`spawn ${child.kind}/${child.id} in ${parent.label}: ${outcome}`)
     if (outcome === "AlreadySpawned" ? !expected : expected !== (outcome === "taken")) {
-      const state = `${parent.life}, ${parent.admission}${over ? ", ending" : ""}`
-      this.broken(
-        "admission: closed",
-        `${holds}${prefer ? ", preferred" : ""} in ${parent.label} (${state}): ${outcome}`
-      )
+      this.broken("admission: closed", `${what}: ${outcome}`)
     }
   }
 
