@@ -324,7 +324,7 @@ export class ComputeFailed extends Schema.TaggedError<ComputeFailed>()("ComputeF
 /** Not executed; never to retry before a person has done what `advice` says. The store of results answers, and refuses. */
 export class StoreRefused extends Schema.TaggedError<StoreRefused>()("StoreRefused", {
   location: Schema.String,
-  /** `noCredentials`, `credentialsRefused`, `accessDenied`, `bucketMissing`, `wrongRegion`, `clockSkewed`. Open. */
+  /** `noCredentials`, `credentialsRefused`, `accessDenied`, `bucketMissing`, `wrongRegion`, `clockSkewed`, `badLocation`. Open. */
   problem: Schema.String,
   /** What the store said. Never a secret. */
   detail: Schema.String,

@@ -61,6 +61,8 @@ process.exitCode = await compute(positionals, {
   silenceMs,
   onProgress: (progress) => void say({ _tag: "Progress", ...progress })
 }).pipe(
+  // In the part's folder: who computes it after a kill finds what of its upload has arrived.
+  Effect.provide(RecordingStore.at(values.store, { staging: path.join(partFolder, ".staged") })),
   Effect.match({
     onSuccess: (receipt) => {
       say({ _tag: "Computed", receipt })
@@ -71,7 +73,5 @@ process.exitCode = await compute(positionals, {
       return 1
     }
   }),
-  // In the part's folder: who computes it after a kill finds what of its upload has arrived.
-  Effect.provide(RecordingStore.at(values.store, { staging: path.join(partFolder, ".staged") })),
   Effect.runPromise
 )

@@ -9,19 +9,28 @@ import type * as Scope from "effect/Scope"
 import type {
   RecordingFileInvalid,
   RecordingStorageError,
-  StoreRefused,
   StoreUnreachable,
   UnsupportedFormat
 } from "../MediaError.ts"
 import type { Deletion, DeletionWord } from "./Deletion.ts"
+import { StoreRefused } from "../MediaError.ts"
 import { folderStore } from "./FolderStore.ts"
 import type { Receipt } from "./Receipt.ts"
-import { parseS3Location } from "./s3/S3Location.ts"
+import { isS3Location, parseS3Location } from "./s3/S3Location.ts"
 import type { S3StoreOptions } from "./s3/S3Store.ts"
 
 export type StoreError = RecordingStorageError | StoreRefused | StoreUnreachable
 /** What listing receipts may fail with. */
 export type ReceiptsError = StoreError | RecordingFileInvalid | UnsupportedFormat
+
+const notABucket = (location: string) =>
+  new StoreRefused({
+    location,
+    problem: "badLocation",
+    detail: "that names no bucket",
+    advice:
+      "name it as s3://bucket/prefix, with a bucket's name of 3 to 63 small letters, digits, dots and dashes"
+  })
 
 export class RecordingStore extends Context.Service<
   RecordingStore,
@@ -83,10 +92,14 @@ export class RecordingStore extends Context.Service<
    * A folder, or `s3://bucket/prefix`. What only the latter needs is not loaded for the former. Of an S3 store endpoint, region and
    * credentials are the environment's, as the AWS SDK finds them.
    */
-  static readonly at = (location: string, options: S3StoreOptions): Layer.Layer<RecordingStore> => {
+  static readonly at = (
+    location: string,
+    options: S3StoreOptions
+  ): Layer.Layer<RecordingStore, StoreRefused> => {
+    if (!isS3Location(location)) return RecordingStore.folder(location)
     const bucket = parseS3Location(location)
     return bucket === undefined
-      ? RecordingStore.folder(location)
+      ? Layer.effect(RecordingStore, Effect.fail(notABucket(location)))
       : Layer.effect(
           RecordingStore,
           Effect.flatMap(

@@ -328,6 +328,8 @@ describe("the store that is a bucket", () => {
         const [bucket, make] = yield* refused("s3://not-there", {})
         assert.strictEqual(bucket, "bucketMissing")
         assert.include(make, "--store")
+        const misnamed = yield* Effect.flip(storeAt("s3://B/x", staging))
+        assert.deepInclude(misnamed, { _tag: "StoreRefused", problem: "badLocation" })
         const [region] = yield* refused(location, { AWS_REGION: undefined })
         assert.strictEqual(region, "wrongRegion")
         server.faults = () => ({ answer: 403, code: "AccessDenied" })
