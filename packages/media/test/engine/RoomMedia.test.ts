@@ -314,6 +314,7 @@ it.live("what a producer or a consumer cannot be is refused with what to give in
       return error.message
     })
     expect(yield* refused(room.addRtpProducer({ ...video, payloadType: 300 }))).toContain("from 0 to 127")
+    expect(yield* refused(room.addRtpProducer({ ...video, payloadType: 72 }))).toContain("taken for RTCP")
     expect(yield* refused(room.addRtpProducer({ ...video, ssrc: 0 }))).toContain("ssrc 0")
     expect(yield* refused(room.addRtpProducer({ ...video, ssrc: 2 ** 32 }))).toContain("ssrc 4294967296")
     expect(yield* refused(room.addRtpProducer({ ...video, kind: "audio" }))).toContain("vp8 is video")

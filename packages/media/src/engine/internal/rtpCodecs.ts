@@ -170,7 +170,15 @@ export const checkProducerOptions = Effect.fnUntraced(function* (
       reason: `${options.codec} is ${format.kind}, not ${options.kind}`
     })
   }
-  yield* inRange(operation, "payloadType", options.payloadType, 0, 127)
+  const { payloadType } = options
+  yield* inRange(operation, "payloadType", payloadType, 0, 127)
+  // RFC 5761, section 4: with the marker they are RTCP's packet types.
+  if ((options.rtcpMux ?? true) && payloadType >= 64 && payloadType <= 95) {
+    return yield* new MediaRejected({
+      operation,
+      reason: `payloadType ${payloadType}: 64 to 95 are taken for RTCP on a shared port; give another, or set rtcpMux to false`
+    })
+  }
   yield* inRange(operation, "ssrc", options.ssrc, 1, 0xffff_ffff)
   if (options.remote !== undefined) yield* checkAddress(operation, options.remote, options.rtcpMux ?? true)
 })
