@@ -4,9 +4,10 @@ import * as DateTime from "effect/DateTime"
 import { align, count, duration, type Json } from "./output.ts"
 
 /** How it is, in a word or two. A word of a later version is shown as it is. */
-export const stateOf = ({ givenUp, paused, progress, state }: RecordingInfo): string => {
+export const stateOf = ({ file, givenUp, paused, progress, state }: RecordingInfo): string => {
   if (state === "Failed" && givenUp !== undefined) return "Given up"
   if (state === "Capturing" && paused !== undefined) return "Paused"
+  if (state === "Computed" && file === undefined) return "Computed empty"
   if (state !== "Sealing" || progress === undefined) return state
   if (progress.step === "queued") return `Queued, ${progress.position ?? "?"}.`
   return `Computing ${Math.floor(progress.fraction * 100)}%`

@@ -101,8 +101,9 @@ const list = Command.make("list", watching, listOrWatch).pipe(
     paragraph(
       "List recordings. Captured ones come to be Sealing: queued at first, since a",
       "node computes one at a time for each two cores, then computed, step by step.",
-      "Computed ones have a file, Failed ones keep their journal and say why, and",
-      "Interrupted ones wait for a start on their dead node's data folder.",
+      "Computed ones have a file, or are empty: not a frame came. Failed ones keep",
+      "their journal and say why, and Interrupted ones wait for a start on their dead",
+      "node's data folder.",
       "",
       "With --watch a table that changes in place, or, where there is no terminal or",
       "with --json, a line for each change. Ctrl-C ends it, with 130."
