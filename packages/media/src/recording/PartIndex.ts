@@ -50,8 +50,6 @@ export const indexPart: (
   Effect.fnUntraced(function* (journalFile, lossPolicy, onProgress) {
     const holes = new Map<TrackNumber, Array<Hole>>()
     const messages = new Map<TrackNumber, { count: number; readonly firstUs: number }>()
-    const pauses: Array<Span> = []
-    let pausedUs: number | undefined
     let anchor: TimedPart["anchor"]
     let firstUs: number | undefined
     let lastUs = 0
@@ -76,11 +74,6 @@ export const indexPart: (
       firstUs ??= record.arrivalUs
       lastUs = Math.max(lastUs, record.arrivalUs)
       if (record._tag === "Anchor") anchor ??= { atUs: record.arrivalUs, wallMs: record.anchor.wallMs }
-      if (record._tag === "Pause") pausedUs ??= record.arrivalUs
-      if (record._tag === "Resume" && pausedUs !== undefined) {
-        pauses.push({ fromUs: pausedUs, toUs: record.arrivalUs })
-        pausedUs = undefined
-      }
       if (record._tag === "Data") {
         const seen = messages.get(record.track)
         if (seen === undefined) messages.set(record.track, { count: 1, firstUs: record.arrivalUs })
@@ -91,7 +84,6 @@ export const indexPart: (
     const reader = yield* openJournal(journalFile)
     yield* reader.forEach(visit, onProgress)
     recorded.finish()
-    if (pausedUs !== undefined) pauses.push({ fromUs: pausedUs, toUs: lastUs })
 
     const tracks = [...recorded.tracks.values()].map((track): IndexedTrack => {
       const times = track.clock.times()
@@ -121,7 +113,7 @@ export const indexPart: (
       endUs: lastUs,
       firstFrameUs: firstFrames.length === 0 ? undefined : Math.min(...firstFrames),
       anchor,
-      pauses,
+      pauses: recorded.pauses,
       peers: recorded.peers
     }
   }, Effect.scoped)

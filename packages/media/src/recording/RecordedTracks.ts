@@ -11,6 +11,7 @@ import { makeRtpSequencer } from "./rtp/RtpSequencer.ts"
 import type { RtpSequencer, TimedPacket } from "./rtp/RtpSequencer.ts"
 import type { PeerClock, TrackClock } from "./SenderClock.ts"
 import { makePeerClock, makeTrackClock, ntpToUs } from "./SenderClock.ts"
+import type { Span } from "./Timeline.ts"
 
 const codecs: ReadonlyMap<string, Codec> = new Map([
   ["audio/opus", "opus"],
@@ -50,6 +51,8 @@ export interface RecordedTracks {
   readonly tracks: ReadonlyMap<TrackNumber, RecordedTrack>
   /** The clocks of the senders, by peer. */
   readonly peers: ReadonlyMap<string, PeerClock>
+  /** When nothing was recorded. One that nothing ended reaches to the last record. */
+  readonly pauses: ReadonlyArray<Span>
   /** What the part's own records said. */
   readonly part: {
     anchorUs: number | undefined
@@ -82,6 +85,9 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
   const assemblers = new Map<TrackNumber, FrameAssembler>()
   const restarts = new Map<TrackNumber, () => void>()
   const peers = new Map<string, PeerClock>()
+  const pauses: Array<{ readonly fromUs: number; toUs: number }> = []
+  /** The last of `pauses`, while it goes on. */
+  let pause: (typeof pauses)[number] | undefined
   const part: RecordedTracks["part"] = {
     anchorUs: undefined,
     packets: 0,
@@ -167,11 +173,23 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
     track.sequencer.push({ packet, arrivalUs, ticks: track.clock.packet(packet.timestamp, arrivalUs) })
   }
 
+  const resume = (): void => {
+    pause = undefined
+    // What was sent meanwhile is not lost, and a picture begins anew.
+    for (const restart of restarts.values()) restart()
+  }
+
   return {
     tracks,
     peers,
+    pauses,
     part,
     visit: (record) => {
+      if (pause !== undefined) {
+        pause.toUs = Math.max(pause.toUs, record.arrivalUs)
+        // None is written in a pause: it was resumed, and the record that said so is lost.
+        if (record._tag === "Rtp" || record._tag === "Data") resume()
+      }
       switch (record._tag) {
         case "Anchor":
           part.anchorUs ??= record.arrivalUs
@@ -202,11 +220,12 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
         case "Seal":
           part.sealed = record.seal.reason
           return
-        case "Resume":
-          // What was sent meanwhile is not lost, and a picture begins anew.
-          for (const restart of restarts.values()) restart()
-          return
         case "Pause":
+          if (pause === undefined) pauses.push((pause = { fromUs: record.arrivalUs, toUs: record.arrivalUs }))
+          return
+        case "Resume":
+          resume()
+          return
         case "Data":
         case "TrackEnd":
         case "Unknown":
