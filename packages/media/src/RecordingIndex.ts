@@ -244,14 +244,14 @@ export class RecordingIndex extends Context.Service<
             while: ({ _tag }) => _tag === "RegistryUnavailable"
           }
         )
-        // Whoever deleted it may have been killed at it.
-        if ((yield* store.receipts(recordingId)).size > 0) yield* store.remove(deletion)
+        // Whoever deleted it may have been killed at it, and whoever uploaded to it before it saw that.
+        yield* store.remove(deletion)
       })
 
-      /** Deleted while this store was away. */
+      /** Deleted while this store was away, or all that came after it: also media that has no receipt. */
       const removeDeleted = Effect.fnUntraced(
         function* ({ deleted, nodeId, recordingId, roomId, startedAt }: IndexedRecording) {
-          if (deleted === undefined || (yield* store.deletion(recordingId)) !== undefined) return
+          if (deleted === undefined) return
           yield* store.remove({ recordingId, roomId, nodeId, startedAt, ...deleted })
         },
         (effect, { recordingId }) =>

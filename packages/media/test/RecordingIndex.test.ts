@@ -266,6 +266,15 @@ describe("RecordingIndex", () => {
         assert.deepStrictEqual(fs.readdirSync(path.join(folder, "rec")).toSorted(), [".lock", "deleted.json"])
         assert.deepInclude(yield* store.deletion("rec"), { ...deleted, roomId: "room", nodeId: "a" })
 
+        // What came after it, of somebody who was killed before it looked again: media that has no receipt yet, and one that has.
+        const media = path.join(folder, "rec", "late.webm")
+        fs.writeFileSync(media, "")
+        yield* index.refill
+        assert.isFalse(fs.existsSync(media))
+        yield* store.putReceipt("rec", "receipt-late.json", receipt("late", "late.webm"))
+        yield* index.refill
+        assert.strictEqual((yield* store.receipts("rec")).size, 0)
+
         // The index is lost, and whoever deleted it was killed at it.
         const stored = yield* bucket.get("rec")
         assert(stored !== undefined)

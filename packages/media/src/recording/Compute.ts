@@ -20,6 +20,7 @@ import type {
   UnsupportedFormat
 } from "../MediaError.ts"
 import { JournalMissing, RecordingDeleted, RecordingFileInvalid, VerificationFailed } from "../MediaError.ts"
+import type { Deletion } from "./Deletion.ts"
 import { attempt, remove, sizeIfThere } from "./internal/disk.ts"
 import { receiptPart, receiptTracks } from "./internal/receiptContent.ts"
 import { software } from "./internal/software.ts"
@@ -84,11 +85,10 @@ export const compute: (
     const store = yield* RecordingStore
     const parts = yield* openParts(typeof partFolders === "string" ? [partFolders] : partFolders)
     const { recordingId, roomId } = parts[0].manifest
-    const refuseDeleted = Effect.flatMap(store.deletion(recordingId), (deletion) => {
-      if (deletion === undefined) return Effect.void
-      const { at, by, reason } = deletion
-      return Effect.fail(new RecordingDeleted({ recordingId, at, by, reason }))
-    })
+    const refusal = ({ at, by, reason }: Deletion) => new RecordingDeleted({ recordingId, at, by, reason })
+    const refuseDeleted = Effect.flatMap(store.deletion(recordingId), (deletion) =>
+      deletion === undefined ? Effect.void : Effect.fail(refusal(deletion))
+    )
     yield* refuseDeleted
     const done = yield* findReceipt(parts)
     if (done !== undefined) return done
@@ -205,6 +205,13 @@ export const compute: (
       software: software.name
     }
     yield* store.putReceipt(recordingId, `receipt${suffix}.json`, receipt)
+    // A store that locks nothing may have taken a deletion during the upload, which has not seen what came after it. It is noted before it looks,
+    // and we look after the receipt: one of the two sees the other.
+    const overtaken = yield* store.deletion(recordingId)
+    if (overtaken !== undefined) {
+      yield* store.remove(overtaken)
+      return yield* refusal(overtaken)
+    }
     yield* finishParts(parts, receipt)
     // What was made on the way and is not of the result. Those of a process that is killed before go with the next one's.
     yield* Effect.forEach(staged, remove, { discard: true })

@@ -7,6 +7,7 @@ import { createHash, randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Receipt } from "../../../src/recording/Receipt.ts"
+import { compute } from "../../../src/recording/Compute.ts"
 import { computeInChild } from "../../../src/recording/ComputeProcess.ts"
 import { receiptName } from "../../../src/recording/Receipt.ts"
 import { RecordingStore } from "../../../src/recording/RecordingStore.ts"
@@ -402,6 +403,44 @@ describe("the store that is a bucket", () => {
         assert.deepStrictEqual([...(yield* store.receipts("rec")).values()], [receipt])
         const puts = server.requests.filter(({ method }) => method === "PUT").map(({ key: of }) => of)
         assert.strictEqual(puts.filter((each) => each.endsWith(".webm")).length, 1)
+      }),
+    60_000
+  )
+
+  it.live(
+    "keeps nothing of a recording that is deleted while its result is uploaded: the deletion wins",
+    () =>
+      Effect.gen(function* () {
+        const { location, server } = yield* setUp()
+        const dataDir = yield* temporaryFolder
+        const source = yield* realRtp({ seconds: 1 })
+        const part = path.join(dataDir, "incarnations", "incarnation", "rec")
+        yield* writePart({
+          folder: part,
+          tracks: { audio: opusTrack() },
+          events: arriving("audio", source.audio, 48_000, 0)
+        })
+        const isMedia = ({ key: of, method }: S3Request) => method === "PUT" && of.endsWith(".webm")
+        server.faults = (request) =>
+          isMedia(request) ? { answer: 503, code: "ServiceUnavailable" } : undefined
+        const store = yield* storeAt(location, dataDir)
+        const computing = yield* compute(part, { computedBy: "test" }).pipe(
+          Effect.provideService(RecordingStore, store),
+          Effect.flip,
+          Effect.forkChild
+        )
+        yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => server.requests.some(isMedia) })
+        const ids = { recordingId: "rec", roomId: "room", nodeId: "node", startedAt: 1 }
+        yield* store.remove({ ...ids, by: "ada", at: 3, reason: "asked to" })
+        server.faults = () => undefined
+
+        assert.deepInclude(yield* Fiber.join(computing), { _tag: "RecordingDeleted", by: "ada", at: 3 })
+        const folder = path.dirname(server.file("some/prefix/rec/any"))
+        assert.deepStrictEqual(
+          fs.readdirSync(folder).filter((name) => name.endsWith("_object")),
+          ["deleted.json._S3rver_object"]
+        )
+        assert.isFalse(fs.existsSync(path.join(part, receiptName)))
       }),
     60_000
   )
