@@ -166,6 +166,33 @@ it.live("a peer has 16 transports at most, each with 64 producers, whatever othe
   })
 )
 
+it.live("what is being made counts in these limits: asked for at once there are no more", () =>
+  Effect.gen(function* () {
+    const { webRtc } = yield* makeRoom({ webRtc: { listen } })
+    const atOnce = <A, E>(count: number, ask: (n: number) => Effect.Effect<A, E>) =>
+      Effect.map(
+        Effect.forEach(Array.from({ length: count }).keys(), (n) => Effect.exit(ask(n)), {
+          concurrency: "unbounded"
+        }),
+        (asked) => asked.filter(Exit.isSuccess).length
+      )
+    const open = (n: number) => webRtc.open({ transportId: `t-${n}`, peerId: "ada" })
+    expect(yield* atOnce(40, open)).toBe(16)
+    const data = (streamId: number) =>
+      webRtc.produceData({
+        transportId: "t-0",
+        peerId: "ada",
+        producerId: `d-${streamId}`,
+        sctpStreamParameters: { streamId }
+      })
+    expect(yield* atOnce(100, data)).toBe(64)
+    yield* webRtc.close({ transportId: "t-1", peerId: "ada" })
+    yield* open(40)
+    yield* webRtc.closeProducer({ producerId: "d-0", peerId: "ada" })
+    yield* data(100)
+  })
+)
+
 it.live("an open goes on without its caller, and who asks again finds it", () =>
   Effect.gen(function* () {
     const { webRtc } = yield* makeRoom({ webRtc: { listen } })

@@ -24,6 +24,31 @@ interface LiveTransport {
   readonly connected: OnceById<void, Rejection>
 }
 
+interface Limit {
+  readonly most: number
+  readonly reason: string
+  /** The ids of those that an owner has. */
+  readonly there: (owner: string) => ReadonlyArray<string>
+  /** What is being made counts, too: many may be asked for at once. */
+  readonly begun: Set<{ readonly id: string; readonly owner: string }>
+}
+
+const limited =
+  ({ begun, most, reason, there }: Limit, operation: string, id: string, owner: string) =>
+  <A, E>(making: Effect.Effect<A, E>): Effect.Effect<A, E | MediaRejected> =>
+    Effect.suspend((): Effect.Effect<A, E | MediaRejected> => {
+      const soon = [...begun].flatMap((each) => (each.owner === owner ? [each.id] : []))
+      if (new Set([...there(owner), ...soon]).size >= most) {
+        return Effect.fail(new MediaRejected({ operation, reason }))
+      }
+      const own = { id, owner }
+      begun.add(own)
+      return Effect.ensuring(
+        making,
+        Effect.sync(() => begun.delete(own))
+      )
+    })
+
 const labels = ({ peerId, source }: { readonly peerId: string; readonly source?: string }) => ({
   peerId,
   ...(source === undefined ? {} : { source })
@@ -38,6 +63,18 @@ export const makeWebRtc = Effect.fnUntraced(function* (
   const { roomId } = door
   const live = new Map<string, LiveTransport>()
   const byId = new OnceById<Answer.WebRtcTransport, Rejection | WebRtcOff>()
+  const ofPeer: Limit = {
+    most: mostTransports,
+    reason: `the peer has ${mostTransports} transports: close one`,
+    there: (peerId) => [...live].flatMap(([id, each]) => (each.peerId === peerId ? [id] : [])),
+    begun: new Set()
+  }
+  const ofTransport: Limit = {
+    most: mostProducers,
+    reason: `the transport has ${mostProducers} producers: close one`,
+    there: producers.of,
+    begun: new Set()
+  }
   const run = yield* FiberSet.makeRuntime<never, void, never>()
   const conflict = (id: string) => new MediaConflict({ roomId, entity: "transport", id })
 
@@ -79,9 +116,6 @@ export const makeWebRtc = Effect.fnUntraced(function* (
   const open = ({ data = true, peerId, transportId }: TransportOptions) =>
     Effect.gen(function* () {
       if (server === undefined) return yield* new WebRtcOff({ roomId })
-      if ([...live.values()].filter((each) => each.peerId === peerId).length >= mostTransports) {
-        return yield* crowded("openTransport", `the peer has ${mostTransports} transports: close one`)
-      }
       const transport = yield* request(door, "openTransport", () =>
         router.createWebRtcTransport({ webRtcServer: server, preferUdp: true, enableSctp: data })
       )
@@ -91,7 +125,7 @@ export const makeWebRtc = Effect.fnUntraced(function* (
         if (state === "closed" || state === "failed") run(end(transportId))
       })
       return answerOf(transportId, transport)
-    })
+    }).pipe(limited(ofPeer, "openTransport", transportId, peerId))
 
   /** A producer whose transport went while it was made is none, even if another transport has its id by now. */
   const madeOn = Effect.fnUntraced(function* (
@@ -105,16 +139,9 @@ export const makeWebRtc = Effect.fnUntraced(function* (
     return yield* new UnknownTransport({ roomId, transportId })
   })
 
-  const crowded = (operation: string, reason: string) => new MediaRejected({ operation, reason })
-  const roomOn = (operation: string, transportId: string) =>
-    producers.of(transportId).length < mostProducers
-      ? Effect.void
-      : Effect.fail(crowded(operation, `the transport has ${mostProducers} producers: close one`))
-
   const produce = (o: ProduceOptions, on: LiveTransport) =>
     Effect.gen(function* () {
       const { kind, producerId, transportId } = o
-      yield* roomOn("produce", transportId)
       const producer = yield* request(door, "produce", async () => {
         const producer = await on.transport.produce({
           kind,
@@ -141,19 +168,18 @@ export const makeWebRtc = Effect.fnUntraced(function* (
       const close = () => producer.close()
       yield* madeOn(transportId, on, new LiveProducer(info, producer, { transportId, close }))
       return { producerId }
-    })
+    }).pipe(limited(ofTransport, "produce", o.producerId, o.transportId))
 
   const produceData = (o: ProduceDataOptions, on: LiveTransport) =>
     Effect.gen(function* () {
       const { label = "", producerId, protocol = "", sctpStreamParameters, transportId } = o
-      yield* roomOn("produceData", transportId)
       const producer = yield* request(door, "produceData", () =>
         on.transport.produceData({ sctpStreamParameters: { ...sctpStreamParameters }, label, protocol })
       )
       const info: DataProducerInfo = { producerId, kind: "data", label, protocol, ...labels(o) }
       yield* madeOn(transportId, on, { info, producer, transportId, close: () => producer.close() })
       return { producerId }
-    })
+    }).pipe(limited(ofTransport, "produceData", o.producerId, o.transportId))
 
   return {
     open: (o) =>
