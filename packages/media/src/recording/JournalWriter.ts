@@ -119,9 +119,12 @@ export const make = Effect.fnUntraced(function* (
       () => new JournalExists({ folder, recordingId: manifest.recordingId })
     )
   )
-  const journal = yield* thread.attach(file, fd)
   const begun = <A, E, R>(step: Effect.Effect<A, E, R>) =>
     Effect.onError(step, () => Effect.ignore(discardPart(folder)))
+  // From here on the thread closes it.
+  const journal = yield* begun(
+    Effect.onError(thread.attach(file, fd), () => Effect.ignore(attempt("close", file, () => closed(fd))))
+  )
   yield* begun(Effect.andThen(writeManifest(folder, manifest), syncFolder(path.dirname(folder))))
 
   const scratch = Buffer.allocUnsafeSlow(recordHeaderBytes + 65_536)
@@ -229,6 +232,11 @@ export const make = Effect.fnUntraced(function* (
 const openNew = (file: string): Promise<number> =>
   new Promise((resolve, reject) => {
     fs.open(file, "ax", (error, fd) => (error === null ? resolve(fd) : reject(error)))
+  })
+
+const closed = (fd: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    fs.close(fd, (error) => (error ? reject(error) : resolve()))
   })
 
 const fdatasync = (fd: number): Promise<void> =>

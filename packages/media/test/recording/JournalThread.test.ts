@@ -183,6 +183,13 @@ describe("JournalThread", () => {
           (yield* Effect.flip(Effect.scoped(thread.attach(other, otherFd))))._tag,
           "JournalThreadDied"
         )
+        // A recording that cannot begin leaves nothing: no folder that takes its id, and no open file.
+        const folder = path.join(yield* temporaryFolder, "rec")
+        const refused = Effect.scoped(JournalWriter.make({ folder, manifest: aManifest(), thread }))
+        for (const _ of [1, 2]) assert.strictEqual((yield* Effect.flip(refused))._tag, "JournalThreadDied")
+        assert.isFalse(fs.existsSync(folder))
+        const openFiles = execFileSync("ls", ["-l", `/proc/${process.pid}/fd`], { encoding: "utf8" })
+        assert.notInclude(openFiles, folder)
       })
   )
 })
