@@ -292,7 +292,7 @@ export const mediaNode = define(nodeKind, NodeProtocol, (self: Self, args: Media
       // The store first: what it has noted, no computation gets past.
       return yield* Effect.andThen(
         store.remove(word),
-        removePartsOf(args.dataDir, recordingId, { own: folder })
+        removePartsOf(args.dataDir, recordingId, store, { own: folder })
       ).pipe(
         Effect.map(({ held, removed }) => {
           for (const part of removed) unfinished.delete(part)

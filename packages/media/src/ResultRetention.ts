@@ -44,7 +44,7 @@ export const removeOldResults = Effect.fnUntraced(function* (options: ResultRete
     }
     const { deleted = word } = yield* index.markDeleted(known, word)
     yield* store.remove({ recordingId, roomId, nodeId: capturedBy, startedAt, ...deleted })
-    yield* removePartsOf(dataDir, recordingId, { own, computedOnly: true })
+    yield* removePartsOf(dataDir, recordingId, store, { own, computedOnly: true })
     removed.push(recordingId)
   }
   return removed

@@ -17,6 +17,7 @@ import { compute } from "../recording/Compute.ts"
 import type { ComputeLine } from "../recording/ComputeOutcome.ts"
 import { encodeLine } from "../recording/ComputeOutcome.ts"
 import { defaultSilenceMs } from "../recording/Ffprobe.ts"
+import { stagedName } from "../recording/Parts.ts"
 import { RecordingStore } from "../recording/RecordingStore.ts"
 
 const usage =
@@ -62,7 +63,7 @@ process.exitCode = await compute(positionals, {
   onProgress: (progress) => void say({ _tag: "Progress", ...progress })
 }).pipe(
   // In the part's folder: who computes it after a kill finds what of its upload has arrived.
-  Effect.provide(RecordingStore.at(values.store, { staging: path.join(partFolder, ".staged") })),
+  Effect.provide(RecordingStore.at(values.store, { staging: path.join(partFolder, stagedName) })),
   Effect.match({
     onSuccess: (receipt) => {
       say({ _tag: "Computed", receipt })

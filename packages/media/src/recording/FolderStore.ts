@@ -92,6 +92,7 @@ export const folderStore = (folder: string): RecordingStore["Service"] => {
       }
       yield* syncFolder(path.join(folder, recordingId))
       return noted
-    }, Effect.scoped)
+    }, Effect.scoped),
+    giveUpUploads: () => Effect.void
   }
 }

@@ -24,6 +24,9 @@ export interface Part {
 /** In a part's folder, held by whoever computes it. */
 export const computeLock = "compute.lock"
 
+/** In a part's folder: what is made of it before it is stored. */
+export const stagedName = ".staged"
+
 /** At least one, locked until the scope closes; whoever computes one of them at this moment is waited for. */
 export const openParts = Effect.fnUntraced(function* (folders: ReadonlyArray<string>) {
   const parts = yield* Effect.forEach([...new Set(folders)], (folder) => {

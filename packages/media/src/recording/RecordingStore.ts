@@ -82,6 +82,8 @@ export class RecordingStore extends Context.Service<
      * it removes what has come since, or what a killed one left.
      */
     readonly remove: (word: DeletionWord) => Effect.Effect<Deletion, ReceiptsError>
+    /** Takes back what has been sent of files that are staged in a folder and have no final name yet. What cannot be taken back is logged. */
+    readonly giveUpUploads: (folder: string) => Effect.Effect<void, RecordingStorageError>
   }
 >()("@ebb/media/RecordingStore") {
   /** `<folder>/<recordingId>/{recording.webm, receipt.json}`; usually `<dataDir>/results`. */

@@ -106,7 +106,7 @@ const recoverPart = (
     const done = yield* readReceipt(path.join(folder, receiptName))
     const isMeant = word?.policy !== true || done !== undefined
     if (word !== undefined && isMeant && (yield* isPart(folder))) {
-      return yield* removePart(folder).pipe(
+      return yield* removePart(folder, yield* RecordingStore).pipe(
         Effect.map((): PartOutcome => ({ _tag: "Deleted", folder, word })),
         Effect.catchTag("FolderHeld", ({ holder }) =>
           Effect.succeed<PartOutcome>({ _tag: "Held", folder, holder })

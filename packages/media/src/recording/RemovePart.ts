@@ -10,14 +10,19 @@ import { lockFolder } from "./FolderLock.ts"
 import type { IncarnationFolder } from "./IncarnationFolder.ts"
 import { isPart, listIncarnations, partsOf, tryAdopt } from "./IncarnationFolder.ts"
 import { attempt, list, remove, sizeIfThere } from "./internal/disk.ts"
-import { computeLock } from "./Parts.ts"
+import { computeLock, stagedName } from "./Parts.ts"
 import { receiptName } from "./Receipt.ts"
+import type { RecordingStore } from "./RecordingStore.ts"
 
 const doomedPrefix = ".removed-"
 
-/** The caller holds the lock of its incarnation's folder. `FolderHeld`: somebody computes it at this moment. */
-export const removePart = Effect.fnUntraced(function* (part: string) {
+/**
+ * The caller holds the lock of its incarnation's folder. `FolderHeld`: somebody computes it at this moment. With a store: of a deletion, what had been
+ * sent there of its result goes, too; after this nobody knows of it.
+ */
+export const removePart = Effect.fnUntraced(function* (part: string, store?: RecordingStore["Service"]) {
   yield* lockFolder(part, { name: computeLock, holder: { pid: process.pid } })
+  if (store !== undefined) yield* store.giveUpUploads(path.join(part, stagedName))
   // A removal cut short must not look like a part that lost its manifest.
   const doomed = path.join(path.dirname(part), `${doomedPrefix}${path.basename(part)}`)
   yield* attempt("rename", part, () => fsp.rename(part, doomed))
@@ -44,14 +49,16 @@ export interface RemovePartsOptions {
   readonly computedOnly?: boolean
 }
 
-/** Removes the parts of a recording in a data folder. */
+/** Removes the parts of a deleted recording in a data folder. */
 export const removePartsOf: (
   dataDir: string,
   recordingId: string,
+  store: RecordingStore["Service"],
   options?: RemovePartsOptions
 ) => Effect.Effect<RemovedParts, RecordingStorageError> = Effect.fnUntraced(function* (
   dataDir,
   recordingId,
+  store,
   { computedOnly = false, own } = {}
 ) {
   const removed: Array<string> = []
@@ -61,7 +68,7 @@ export const removePartsOf: (
     if (!(yield* partsOf(folder)).includes(part) || !(yield* isPart(part))) continue
     if (computedOnly && (yield* sizeIfThere(path.join(part, receiptName))) === undefined) continue
     const locked = folder === own?.path ? Effect.void : Effect.asVoid(tryAdopt(folder))
-    yield* Effect.andThen(locked, removePart(part)).pipe(
+    yield* Effect.andThen(locked, removePart(part, store)).pipe(
       Effect.scoped,
       Effect.andThen(Effect.sync(() => removed.push(part))),
       Effect.catchTag("FolderHeld", () => Effect.sync(() => held.push(part)))

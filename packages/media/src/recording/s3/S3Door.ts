@@ -12,6 +12,7 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
@@ -65,6 +66,13 @@ export interface S3Door {
     parts: ReadonlyArray<{ readonly number: number; readonly etag: string; readonly sha256: string }>
   ) => Effect.Effect<void, DoorError>
   readonly abortUpload: (key: string, uploadId: string) => Effect.Effect<void, DoorError>
+  /** Those of keys with a prefix that have begun and are not finished. Not every server tells, and it takes a right of its own. */
+  readonly listUploads: (prefix: string) => Effect.Effect<ReadonlyArray<BegunUpload>, DoorError>
+}
+
+export interface BegunUpload {
+  readonly key: string
+  readonly uploadId: string
 }
 
 /** An upload that the server does not know any more, or parts of it. */
@@ -219,7 +227,22 @@ const makeDoor = (client: S3Client, { bucket, prefix }: S3Location): S3Door => {
         attempt("give up", Key, (abortSignal) =>
           client.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }), { abortSignal })
         )
-      )
+      ),
+    listUploads: (Prefix) =>
+      attempt("list the uploads of", Prefix, async (abortSignal) => {
+        const begun: Array<BegunUpload> = []
+        let from: Pick<S3.ListMultipartUploadsCommandInput, "KeyMarker" | "UploadIdMarker"> | undefined = {}
+        while (from !== undefined) {
+          const command = new ListMultipartUploadsCommand({ Bucket, Prefix, ...from })
+          const page: S3.ListMultipartUploadsCommandOutput = await client.send(command, { abortSignal })
+          for (const { Key, UploadId } of page.Uploads ?? []) {
+            if (Key !== undefined && UploadId !== undefined) begun.push({ key: Key, uploadId: UploadId })
+          }
+          const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page
+          from = IsTruncated === true && KeyMarker !== undefined ? { KeyMarker, UploadIdMarker } : undefined
+        }
+        return begun
+      })
   }
 }
 
@@ -251,7 +274,8 @@ const answerOf = (cause: unknown): Answer => {
   return { name: cause.name, message: cause.message, status }
 }
 
-const rights = "s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload"
+const rights =
+  "s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucketMultipartUploads"
 
 /** By the name of the error that the server or the SDK gives: what it is, and what a person does about it. */
 const refusals: ReadonlyArray<readonly [names: RegExp, problem: string, advice: string]> = [

@@ -16,7 +16,7 @@ import { StoredId } from "../internal/storedSchema.ts"
 import { openS3Door } from "./S3Door.ts"
 import type { S3Location } from "./S3Location.ts"
 import type { UploadOptions } from "./S3Upload.ts"
-import { uploadBytes, uploadFile } from "./S3Upload.ts"
+import { giveUpUpload, notedUploads, uploadBytes, uploadFile } from "./S3Upload.ts"
 
 export interface S3StoreOptions {
   /** Where files are staged: what stays there when the process is killed, the next one goes on with, if it has the same folder. */
@@ -107,11 +107,18 @@ export const s3Store = Effect.fnUntraced(function* (location: S3Location, option
         noted = deletionOf(word, yield* readableReceipts(receipts(recordingId)))
         yield* writeText(recordingId, deletionName, encodeDeletion(noted))
       }
+      // Before the list of what is there: what is finished meanwhile is in that. A server that does not tell leaves them to the parts' notes.
+      const begun = yield* Effect.orElseSucceed(door.listUploads(folderOf(recordingId)), () => [])
+      yield* Effect.forEach(begun, (upload) => giveUpUpload(door, upload), { discard: true })
       const { keys } = yield* door.list(folderOf(recordingId))
       for (const key of keys) {
         if (key !== keyOf(recordingId, deletionName)) yield* door.remove(key)
       }
       return noted
+    }),
+    giveUpUploads: Effect.fnUntraced(function* (folder) {
+      const noted = yield* notedUploads(folder)
+      yield* Effect.forEach(noted, (upload) => giveUpUpload(door, upload), { discard: true })
     })
   }
   return store

@@ -9,9 +9,10 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
 import * as fsp from "node:fs/promises"
+import * as path from "node:path"
 import { RecordingStorageError } from "../../MediaError.ts"
-import { attempt, readIfThere, remove, replaceFile } from "../internal/disk.ts"
-import type { DoorError, S3Door } from "./S3Door.ts"
+import { attempt, list, readIfThere, remove, replaceFile } from "../internal/disk.ts"
+import type { BegunUpload, DoorError, S3Door } from "./S3Door.ts"
 import { isUploadGone } from "./S3Door.ts"
 
 /** Bytes. Each part but the last must have 5 MiB, and there may be 10,000 of them. */
@@ -205,6 +206,22 @@ const readNote = (noteFile: string) =>
     const state = bytes === undefined ? undefined : decodeState(bytes.toString("utf8"))
     return state?._tag === "Some" ? state.value : undefined
   })
+
+/** Those that the notes in a folder of staged files name. */
+export const notedUploads = Effect.fnUntraced(function* (folder: string) {
+  const names = (yield* list(folder)).filter((name) => name === noteOf(path.parse(name).name))
+  const notes = yield* Effect.forEach(names, (name) => readNote(path.join(folder, name)))
+  return notes.filter((note) => note !== undefined)
+})
+
+/** What has arrived of it is forgotten by the server. Never fails: what cannot be given up is kept and paid for, and said. */
+export const giveUpUpload = (door: S3Door, { key, uploadId }: BegunUpload): Effect.Effect<void> =>
+  door.abortUpload(key, uploadId).pipe(
+    Effect.catchIf(isUploadGone, () => Effect.void),
+    Effect.catch((error) =>
+      Effect.logWarning(`what was begun to be uploaded of ${door.url(key)} stays in the bucket`, error)
+    )
+  )
 
 /** Reads the file once. */
 const fileContent = Effect.fnUntraced(function* (

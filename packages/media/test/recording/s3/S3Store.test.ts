@@ -11,6 +11,7 @@ import { compute } from "../../../src/recording/Compute.ts"
 import { computeInChild } from "../../../src/recording/ComputeProcess.ts"
 import { receiptName } from "../../../src/recording/Receipt.ts"
 import { RecordingStore } from "../../../src/recording/RecordingStore.ts"
+import { removePartsOf } from "../../../src/recording/RemovePart.ts"
 import { arriving, opusTrack, temporaryFolder, writePart } from "../fixtures.ts"
 import { startProgram } from "../processes.ts"
 import { realRtp } from "../realRtp.ts"
@@ -441,6 +442,55 @@ describe("the store that is a bucket", () => {
           ["deleted.json._S3rver_object"]
         )
         assert.isFalse(fs.existsSync(path.join(part, receiptName)))
+      }),
+    60_000
+  )
+
+  /** Uploads the first part of two files of one recording, and of another's, and gets no further. */
+  const halfUploaded = Effect.fnUntraced(function* (store: RecordingStore["Service"], server: S3Server) {
+    server.faults = (request) => (isPart(2)(request) ? { answer: 403, code: "AccessDenied" } : undefined)
+    for (const [id, name] of [
+      ["rec", "one"],
+      ["rec", "two"],
+      ["rec2", "one"]
+    ] as const) {
+      fs.writeFileSync(yield* store.stage(id, "0-inc", name), randomBytes(9 * MiB))
+      yield* Effect.flip(store.publish(id, "0-inc", name, `${name}.webm`))
+    }
+    server.faults = () => undefined
+    assert.strictEqual(server.uploads.size, 3)
+  })
+  const ids = { recordingId: "rec", roomId: "room", nodeId: "node", startedAt: 1 }
+  const word = { ...ids, by: "ada", at: 3, reason: "asked to" }
+
+  it.live(
+    "gives up the uploads that had begun of a deleted recording, where the server lists them",
+    () =>
+      Effect.gen(function* () {
+        const { location, server, staging } = yield* setUp({ listsUploads: true })
+        const store = yield* storeAt(location, staging)
+        yield* halfUploaded(store, server)
+        yield* store.remove(word)
+        assert.deepStrictEqual([...server.uploads.values()], ["some/prefix/rec2/one.webm"])
+      }),
+    60_000
+  )
+
+  it.live(
+    "gives up the uploads that had begun of a deleted part by their notes, where the server lists none",
+    () =>
+      Effect.gen(function* () {
+        const { location, server } = yield* setUp()
+        const dataDir = yield* temporaryFolder
+        const part = path.join(dataDir, "incarnations", "incarnation", "rec")
+        yield* writePart({ folder: part, tracks: { audio: opusTrack() }, events: [] })
+        const store = yield* storeAt(location, path.join(part, ".staged"))
+        yield* halfUploaded(store, server)
+        yield* store.remove(word)
+        assert.strictEqual(server.uploads.size, 3)
+        assert.deepStrictEqual(yield* removePartsOf(dataDir, "rec", store), { removed: [part], held: [] })
+        assert.isFalse(fs.existsSync(part))
+        assert.strictEqual(server.uploads.size, 0)
       }),
     60_000
   )

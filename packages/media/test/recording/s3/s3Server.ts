@@ -2,8 +2,9 @@
  * An S3 server of a package that is not ours (s3rver), on a folder, and a small proxy in front of it that can be told to fail.
  *
  * s3rver does uploads in parts and knows the account. It has no checksums and no conditional writes, does not list or give up uploads, and believes
- * whatever body it gets; the proxy adds with `checksums` the SHA-256 that a server of today checks, keeps and tells. It checks signatures, but
- * takes another path for a bucket than the SDK signs: hence only where a test asks, with `signatures`, and then without lists.
+ * whatever body it gets. The proxy gives them up, lists them with `listsUploads`, and adds with `checksums` the SHA-256 that a server of today
+ * checks, keeps and tells. It checks signatures, but takes another path for a bucket than the SDK signs: hence only where a test asks, with
+ * `signatures`, and then without lists.
  */
 import S3rver from "@20minutes/s3rver"
 import * as Effect from "effect/Effect"
@@ -37,6 +38,8 @@ export interface S3Server {
   readonly endpoint: string
   readonly bucket: string
   readonly env: Readonly<Record<string, string>>
+  /** The keys of those that have begun and are neither finished nor given up, by their ids: they are paid for. */
+  readonly uploads: ReadonlyMap<string, string>
   /** All that came, faults or not. */
   readonly requests: ReadonlyArray<S3Request>
   /** Asked for each request; undefined: it goes through. */
@@ -48,7 +51,11 @@ export interface S3Server {
 }
 
 export const s3Server = Effect.fnUntraced(function* (
-  options: { readonly checksums?: boolean; readonly signatures?: boolean } = {}
+  options: {
+    readonly checksums?: boolean
+    readonly signatures?: boolean
+    readonly listsUploads?: boolean
+  } = {}
 ): Effect.fn.Return<S3Server, never, Scope> {
   const directory = yield* temporaryFolder
   const bucket = "recordings"
@@ -67,6 +74,7 @@ export const s3Server = Effect.fnUntraced(function* (
   )
   const requests: Array<S3Request> = []
   const known = checksumsOf()
+  const uploads = uploadsOf()
 
   const pass = async (incoming: http.IncomingMessage, body: Buffer) => {
     const outgoing = http.request({
@@ -99,7 +107,13 @@ export const s3Server = Effect.fnUntraced(function* (
     if (options.checksums === true && !known.isAsSent(incoming, arrived)) {
       return refuse(response, 400, "BadDigest")
     }
+    const own = uploads.answer(request, options.listsUploads === true)
+    if (own !== undefined) {
+      response.writeHead(own.status, { "content-type": "application/xml" })
+      return response.end(own.content)
+    }
     const { answer, content } = await pass(incoming, arrived)
+    uploads.note(request, answer, content)
     if (options.checksums === true) known.note(request, incoming, answer)
     if (fault !== undefined && "cut" in fault) return incoming.socket.destroy()
     response.writeHead(answer.statusCode ?? 500, answer.headers)
@@ -107,9 +121,7 @@ export const s3Server = Effect.fnUntraced(function* (
   }
   const refuse = (response: http.ServerResponse, status: number, code: string) => {
     response.writeHead(status, { "content-type": "application/xml" })
-    response.end(
-      `<?xml version="1.0"?><Error><Code>${code}</Code><Message>as the test wants it</Message></Error>`
-    )
+    response.end(errorXml(code))
   }
 
   const proxy = http.createServer((incoming, response) => {
@@ -139,12 +151,58 @@ export const s3Server = Effect.fnUntraced(function* (
       AWS_SHARED_CREDENTIALS_FILE: path.join(directory, "none")
     },
     requests,
+    uploads: uploads.begun,
     faults: () => undefined,
     setAway: (isAway) => (isAway ? close : Effect.asVoid(listen(port))),
     file: (key) => path.join(directory, bucket, `${key}._S3rver_object`)
   }
   return server
 })
+
+const errorXml = (code: string) =>
+  `<?xml version="1.0"?><Error><Code>${code}</Code><Message>as the test wants it</Message></Error>`
+
+/** Which uploads in parts have begun, and what s3rver does not do with them. */
+const uploadsOf = () => {
+  const begun = new Map<string, string>()
+  const givenUp = new Set<string>()
+  return {
+    begun,
+    /** Undefined: s3rver answers. */
+    answer: ({ key, method, query }: S3Request, lists: boolean) => {
+      const id = query.get("uploadId")
+      if (id !== null && (givenUp.has(id) || (method === "DELETE" && !begun.has(id)))) {
+        return { status: 404, content: errorXml("NoSuchUpload") }
+      }
+      if (method === "DELETE" && id !== null) {
+        begun.delete(id)
+        givenUp.add(id)
+        return { status: 204, content: "" }
+      }
+      if (!(lists && method === "GET" && key === "" && query.has("uploads"))) return undefined
+      // One on each page.
+      const after = query.get("upload-id-marker") ?? ""
+      const rest = [...begun].filter(([each, of]) => each > after && of.startsWith(query.get("prefix") ?? ""))
+      const [first, ...more] = rest.toSorted(([a], [b]) => (a < b ? -1 : 1))
+      const upload =
+        first === undefined
+          ? ""
+          : `<Upload><Key>${first[1]}</Key><UploadId>${first[0]}</UploadId></Upload>` +
+            `<NextKeyMarker>${first[1]}</NextKeyMarker><NextUploadIdMarker>${first[0]}</NextUploadIdMarker>`
+      const content =
+        `<?xml version="1.0"?><ListMultipartUploadsResult>${upload}` +
+        `<IsTruncated>${more.length > 0}</IsTruncated></ListMultipartUploadsResult>`
+      return { status: 200, content }
+    },
+    note: ({ key, method, query }: S3Request, answer: http.IncomingMessage, content: Buffer) => {
+      if (answer.statusCode !== 200 || method !== "POST") return
+      const id = query.get("uploadId")
+      if (id !== null) begun.delete(id)
+      const [, made] = /<UploadId>(.*)<\/UploadId>/.exec(content.toString("utf8")) ?? []
+      if (query.has("uploads") && made !== undefined) begun.set(made, key)
+    }
+  }
+}
 
 /** The SHA-256 of bodies as they are declared, and of stored objects, by key. */
 const checksumsOf = () => {
