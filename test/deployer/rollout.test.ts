@@ -286,7 +286,7 @@ describe("ebb recordings give-up", () => {
         assert.deepInclude(info, { state: "Failed" })
         assert.deepInclude(info.givenUp, { reason: "gone" })
         const listed = yield* ran("recordings", "--state", cluster.folder)
-        assert.match(listed.lines.join("\n"), /rec .*Failed .*given up by .*: gone/)
+        assert.match(listed.lines.join("\n"), /rec .*Given up .*given up by .*: gone/)
 
         const third = yield* rollout
         assert.strictEqual((yield* third.exited).code, 0, third.lines.join("\n"))
