@@ -1,5 +1,8 @@
 /** The way in for browsers without a browser: ports, ownership, ends. What comes over it is tested with a real one, in test/webrtc. */
+import { createHmac } from "node:crypto"
 import { createSocket } from "node:dgram"
+import { connect } from "node:net"
+import { crc32 } from "node:zlib"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -165,6 +168,67 @@ it.live("a peer has 16 transports at most, each with 64 producers, whatever othe
     yield* data(0)
   })
 )
+
+it.live("of a peer with 16 transports the one that has lost its page gives way, and no other", () =>
+  Effect.gen(function* () {
+    const { webRtc } = yield* makeRoom({ webRtc: { listen } })
+    const open = (n: number) => webRtc.open({ transportId: `t-${n}`, peerId: "ada" })
+    const opened = yield* Effect.forEach(Array.from({ length: 16 }).keys(), open)
+    const ice = Effect.map(
+      webRtc.transports,
+      (all) => all.find(({ transportId }) => transportId === "t-5")?.ice ?? "gone"
+    )
+    const { iceCandidates = [], iceParameters } = opened[5] ?? {}
+    const tcp = iceCandidates.find(({ protocol }) => protocol === "tcp")
+    const page = yield* Effect.acquireRelease(
+      Effect.sync(() => connect({ host: "127.0.0.1", port: tcp?.port ?? 0 })),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+    page.write(bindingRequest(iceParameters?.usernameFragment ?? "", iceParameters?.password ?? ""))
+    yield* Effect.repeat(ice, { schedule: Schedule.spaced("5 millis"), until: (it) => it === "completed" })
+    expect(yield* Effect.flip(open(16))).toMatchObject({ _tag: "MediaRejected" })
+    // What goes by UDP is heard of no more for 30 s until then.
+    page.destroy()
+    yield* Effect.repeat(ice, { schedule: Schedule.spaced("5 millis"), until: (it) => it === "disconnected" })
+    yield* open(16)
+    expect(yield* ice).toBe("gone")
+    expect(yield* Effect.flip(open(17))).toMatchObject({ _tag: "MediaRejected" })
+    expect((yield* webRtc.transports).length).toBe(16)
+  })
+)
+
+/** A page's STUN binding request (RFC 8489, with ICE's attributes), framed for TCP (RFC 4571). */
+const bindingRequest = (usernameFragment: string, password: string): Buffer => {
+  const header = Buffer.from("000100002112a442000000000000000000000001", "hex")
+  const attribute = (type: number, value: Buffer) => {
+    const bytes = Buffer.alloc(4 + Math.ceil(value.length / 4) * 4)
+    bytes.writeUInt16BE(type)
+    bytes.writeUInt16BE(value.length, 2)
+    value.copy(bytes, 4)
+    return bytes
+  }
+  /** With one more, made of all before it, whose length already counts it. */
+  const signed = (message: Buffer, type: number, length: number, sign: (bytes: Buffer) => Buffer) => {
+    message.writeUInt16BE(message.length - header.length + 4 + length, 2)
+    return Buffer.concat([message, attribute(type, sign(message))])
+  }
+  const asked = Buffer.concat([
+    header,
+    attribute(0x0006, Buffer.from(`${usernameFragment}:page`)),
+    attribute(0x0024, Buffer.from("6e0001ff", "hex")),
+    attribute(0x802a, Buffer.alloc(8, 1)),
+    attribute(0x0025, Buffer.alloc(0))
+  ])
+  const authentic = signed(asked, 0x0008, 20, (bytes) => createHmac("sha1", password).update(bytes).digest())
+  const message = signed(authentic, 0x8028, 4, (bytes) => {
+    const fingerprint = Buffer.alloc(4)
+    fingerprint.writeUInt32BE((crc32(bytes) ^ 0x5354554e) >>> 0)
+    return fingerprint
+  })
+  const frame = Buffer.alloc(2)
+  frame.writeUInt16BE(message.length)
+  return Buffer.concat([frame, message])
+}
 
 it.live("what is being made counts in these limits: asked for at once there are no more", () =>
   Effect.gen(function* () {

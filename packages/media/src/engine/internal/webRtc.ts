@@ -113,6 +113,14 @@ export const makeWebRtc = Effect.fnUntraced(function* (
     found.transport.close()
   })
 
+  /** At the limit the oldest gives way that has lost its page: one that died says nothing. */
+  const giveWay = (peerId: string) =>
+    Effect.suspend(() => {
+      const its = ofPeer.there(peerId)
+      const lost = its.find((id) => live.get(id)?.transport.iceState === "disconnected")
+      return lost === undefined || its.length < mostTransports ? Effect.void : end(lost)
+    })
+
   const open = ({ data = true, peerId, transportId }: TransportOptions) =>
     Effect.gen(function* () {
       if (server === undefined) return yield* new WebRtcOff({ roomId })
@@ -125,7 +133,9 @@ export const makeWebRtc = Effect.fnUntraced(function* (
         if (state === "closed" || state === "failed") run(end(transportId))
       })
       return answerOf(transportId, transport)
-    }).pipe(limited(ofPeer, "openTransport", transportId, peerId))
+    }).pipe(limited(ofPeer, "openTransport", transportId, peerId), (making) =>
+      Effect.andThen(giveWay(peerId), making)
+    )
 
   /** A producer whose transport went while it was made is none, even if another transport has its id by now. */
   const madeOn = Effect.fnUntraced(function* (
