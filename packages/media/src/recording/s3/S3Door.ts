@@ -88,7 +88,10 @@ const pathStyle = (env: NodeJS.ProcessEnv): boolean =>
     ? Boolean(env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"])
     : env["EBB_S3_PATH_STYLE"] === "1"
 
-export const openS3Door = (location: S3Location): Effect.Effect<S3Door, never, Scope.Scope> =>
+export const openS3Door = (
+  location: S3Location,
+  silenceMs: number
+): Effect.Effect<S3Door, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(
@@ -99,7 +102,13 @@ export const openS3Door = (location: S3Location): Effect.Effect<S3Door, never, S
             // SHA-256 is sent with each body; what the SDK would add by itself, many servers do not understand.
             requestChecksumCalculation: "WHEN_REQUIRED",
             responseChecksumValidation: "WHEN_REQUIRED",
-            requestHandler: { connectionTimeout: 5000, requestTimeout: 60_000, throwOnRequestTimeout: true }
+            requestHandler: {
+              connectionTimeout: 5000,
+              requestTimeout: silenceMs,
+              throwOnRequestTimeout: true,
+              // That one ends with the head of the answer; its body may stop, too.
+              socketTimeout: silenceMs
+            }
           })
       ),
       (client) => Effect.sync(() => client.destroy())

@@ -23,9 +23,12 @@ export interface S3StoreOptions {
   readonly staging: string
   /** Milliseconds for which an upload waits for a store that is away or busy. Default 15 minutes. */
   readonly patienceMs?: number
+  /** Milliseconds for which a connection may be silent before the store is taken for away. Default 60,000. */
+  readonly silenceMs?: number
 }
 
 const defaultPatienceMs = 15 * 60_000
+const defaultSilenceMs = 60_000
 
 const types: Readonly<Record<string, string>> = {
   ".json": "application/json",
@@ -36,7 +39,7 @@ const types: Readonly<Record<string, string>> = {
 }
 
 export const s3Store = Effect.fnUntraced(function* (location: S3Location, options: S3StoreOptions) {
-  const door = yield* openS3Door(location)
+  const door = yield* openS3Door(location, options.silenceMs ?? defaultSilenceMs)
   const { staging } = options
   const folderOf = (recordingId: string) => `${location.prefix}${recordingId}/`
   const keyOf = (recordingId: string, name: string) => `${folderOf(recordingId)}${name}`

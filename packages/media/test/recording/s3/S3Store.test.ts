@@ -28,8 +28,8 @@ const setUp = Effect.fnUntraced(function* (options: Parameters<typeof s3Server>[
   return { server, staging, location }
 })
 
-const storeAt = (location: string, staging: string, patienceMs = 60_000) =>
-  Effect.map(Layer.build(RecordingStore.at(location, { staging, patienceMs })), (services) =>
+const storeAt = (location: string, staging: string, patienceMs = 60_000, silenceMs = 60_000) =>
+  Effect.map(Layer.build(RecordingStore.at(location, { staging, patienceMs, silenceMs })), (services) =>
     Context.get(services, RecordingStore)
   )
 
@@ -276,6 +276,23 @@ describe("the store that is a bucket", () => {
         assert.deepStrictEqual(partsSent(server), [1, 2, 1, 2])
       }),
     60_000
+  )
+
+  it.live(
+    "takes a server for away that stops in the middle of an answer, and reads it again",
+    () =>
+      Effect.gen(function* () {
+        const { location, server, staging } = yield* setUp()
+        const store = yield* storeAt(location, staging, 60_000, 500)
+        const { content, publish } = yield* staged(store, 9 * MiB)
+        const isRead = ({ key: of, method }: S3Request) => method === "GET" && of === key
+        server.faults = first(1, isRead, { stall: true })
+        yield* publish
+        assert.strictEqual(sha256(stored(server)), sha256(content))
+        assert.strictEqual(server.requests.filter(isRead).length, 2)
+        assert.deepStrictEqual(partsSent(server), [1, 2])
+      }),
+    20_000
   )
 
   it.live(

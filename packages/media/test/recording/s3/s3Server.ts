@@ -28,10 +28,11 @@ export interface S3Request {
   readonly body: Buffer
 }
 
-/** What happens to a request: `cut` drops the connection, before or after the server has seen it. */
+/** What happens to a request: `cut` drops the connection, before or after the server has seen it; `stall` stops in the middle of the answer. */
 export type Fault =
   | { readonly answer: number; readonly code: string }
   | { readonly cut: "before" | "after" }
+  | { readonly stall: true }
   | { readonly corrupt: (body: Buffer) => Buffer }
 
 export interface S3Server {
@@ -116,6 +117,10 @@ export const s3Server = Effect.fnUntraced(function* (
     uploads.note(request, answer, content)
     if (options.checksums === true) known.note(request, incoming, answer)
     if (fault !== undefined && "cut" in fault) return incoming.socket.destroy()
+    if (fault !== undefined && "stall" in fault) {
+      response.writeHead(answer.statusCode ?? 500, answer.headers)
+      return response.write(content.subarray(0, content.length / 2))
+    }
     response.writeHead(answer.statusCode ?? 500, answer.headers)
     response.end(request.method === "HEAD" ? undefined : content)
   }
