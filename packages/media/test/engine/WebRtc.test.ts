@@ -1,15 +1,18 @@
 /** The way in for browsers without a browser: ports, ownership, ends. What comes over it is tested with a real one, in test/webrtc. */
 import { createHmac } from "node:crypto"
 import { createSocket } from "node:dgram"
+import { once } from "node:events"
 import { connect } from "node:net"
 import { crc32 } from "node:zlib"
 import { expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { AnyProducerInfo, RoomMedia } from "../../src/engine/RoomMedia.ts"
+import type { WebRtcTransport } from "../../src/protocol/WebRtc.ts"
 import { audio, makeEngine, makeRoom, makeSink } from "./engineFixture.ts"
 
 const listen = [{ ip: "127.0.0.1" }]
@@ -178,13 +181,7 @@ it.live("of a peer with 16 transports the one that has lost its page gives way, 
       webRtc.transports,
       (all) => all.find(({ transportId }) => transportId === "t-5")?.ice ?? "gone"
     )
-    const { iceCandidates = [], iceParameters } = opened[5] ?? {}
-    const tcp = iceCandidates.find(({ protocol }) => protocol === "tcp")
-    const page = yield* Effect.acquireRelease(
-      Effect.sync(() => connect({ host: "127.0.0.1", port: tcp?.port ?? 0 })),
-      (socket) => Effect.sync(() => socket.destroy())
-    )
-    page.write(bindingRequest(iceParameters?.usernameFragment ?? "", iceParameters?.password ?? ""))
+    const page = yield* pageOn(opened[5])
     yield* Effect.repeat(ice, { schedule: Schedule.spaced("5 millis"), until: (it) => it === "completed" })
     expect(yield* Effect.flip(open(16))).toMatchObject({ _tag: "MediaRejected" })
     // What goes by UDP is heard of no more for 30 s until then.
@@ -196,6 +193,41 @@ it.live("of a peer with 16 transports the one that has lost its page gives way, 
     expect((yield* webRtc.transports).length).toBe(16)
   })
 )
+
+it.live("a close goes on without its caller", () =>
+  Effect.gen(function* () {
+    const room = yield* makeRoom({ webRtc: { listen } })
+    const closing = yield* Deferred.make<void>()
+    const mayClose = yield* Deferred.make<void>()
+    yield* room.watchProducers({
+      opened: () => Effect.void,
+      closed: () => Effect.andThen(Deferred.succeed(closing, undefined), Deferred.await(mayClose))
+    })
+    const page = yield* pageOn(yield* room.webRtc.open(ada))
+    yield* room.webRtc.produce(microphone)
+    const asking = yield* Effect.forkChild(room.webRtc.close(ada))
+    yield* Deferred.await(closing)
+    yield* Fiber.interrupt(asking)
+    yield* Deferred.succeed(mayClose, undefined)
+    yield* Effect.repeat(
+      Effect.sync(() => page.closed),
+      { schedule: Schedule.spaced("5 millis"), until: (it) => it }
+    )
+  })
+)
+
+/** A page's connection by TCP, which was let in. */
+const pageOn = Effect.fnUntraced(function* (opened: WebRtcTransport | undefined) {
+  const { iceCandidates = [], iceParameters } = opened ?? {}
+  const { port = 0 } = iceCandidates.find(({ protocol }) => protocol === "tcp") ?? {}
+  const page = yield* Effect.acquireRelease(
+    Effect.sync(() => connect({ host: "127.0.0.1", port })),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+  page.write(bindingRequest(iceParameters?.usernameFragment ?? "", iceParameters?.password ?? ""))
+  yield* Effect.promise(() => once(page, "data"))
+  return page
+})
 
 /** A page's STUN binding request (RFC 8489, with ICE's attributes), framed for TCP (RFC 4571). */
 const bindingRequest = (usernameFragment: string, password: string): Buffer => {

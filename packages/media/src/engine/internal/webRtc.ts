@@ -1,6 +1,7 @@
 /** The owner of a room's WebRTC transports. What comes over them is in the producers' hands. */
 import type { RtpParameters, WebRtcServer, Router, WebRtcTransport } from "mediasoup/types"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import { ForeignPeer, MediaConflict, MediaRejected, UnknownTransport, WebRtcOff } from "../../MediaError.ts"
@@ -11,7 +12,7 @@ import { LiveProducer } from "./liveProducer.ts"
 import { alive, plain, request, withDeadline, type Door, type Rejection } from "./mediasoupDoor.ts"
 import { OnceById } from "./onceById.ts"
 import type { Producers } from "./producers.ts"
-import { codecParameters, layersOf } from "./rtpCodecs.ts"
+import { checkFingerprints, checkRtpParameters, codecParameters, layersOf } from "./rtpCodecs.ts"
 
 /** Of one peer, and on one transport: a page has two and a few. What is more is a page that has gone wrong, or ill-meant. */
 const mostTransports = 16
@@ -206,7 +207,8 @@ export const makeWebRtc = Effect.fnUntraced(function* (
 
     connect: Effect.fnUntraced(function* ({ dtlsParameters, peerId, transportId }) {
       const { connected, transport } = yield* owned(transportId, peerId)
-      const { fingerprints, role } = dtlsParameters
+      const { role } = dtlsParameters
+      const fingerprints = yield* checkFingerprints("connectTransport", dtlsParameters.fingerprints)
       yield* connected
         .make(
           transportId,
@@ -214,7 +216,7 @@ export const makeWebRtc = Effect.fnUntraced(function* (
           () => conflict(transportId),
           request(door, "connectTransport", () =>
             transport.connect({
-              dtlsParameters: { ...(role === undefined ? {} : { role }), fingerprints: [...fingerprints] }
+              dtlsParameters: { ...(role === undefined ? {} : { role }), fingerprints }
             })
           )
         )
@@ -224,6 +226,7 @@ export const makeWebRtc = Effect.fnUntraced(function* (
     produce: Effect.fnUntraced(function* (o) {
       const { kind, muted, producerId, rtpParameters, source, transportId } = o
       const transport = yield* owned(transportId, o.peerId)
+      yield* checkRtpParameters("produce", kind, rtpParameters)
       const options = ["webrtc", transportId, kind, rtpParameters, source, muted ?? false]
       return yield* producers
         .make(producerId, options, produce(o, transport))
@@ -249,7 +252,8 @@ export const makeWebRtc = Effect.fnUntraced(function* (
 
     close: Effect.fnUntraced(function* ({ peerId, transportId }) {
       yield* owned(transportId, peerId)
-      yield* end(transportId).pipe(withDeadline(door, "closeTransport"))
+      // In a fiber of the room's: who gives up waiting does not leave half of it.
+      yield* Fiber.join(run(end(transportId))).pipe(withDeadline(door, "closeTransport"))
     }),
 
     closeProducer: Effect.fnUntraced(function* ({ peerId, producerId }) {
