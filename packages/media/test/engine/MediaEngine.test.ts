@@ -42,6 +42,19 @@ it.live("closing the engine's scope leaves no worker process", () =>
   })
 )
 
+it.live("a worker is not given what the node knows by its environment", () =>
+  Effect.gen(function* () {
+    yield* Effect.acquireRelease(
+      Effect.sync(() => void (process.env["EBB_TOKEN_SECRET"] = "of-the-node")),
+      () => Effect.sync(() => void delete process.env["EBB_TOKEN_SECRET"])
+    )
+    const [worker] = yield* (yield* makeEngine({ workers: 1 })).workers
+    const environment = yield* Effect.promise(() => readFile(`/proc/${worker?.pid}/environ`, "utf8"))
+    expect(environment).toContain("PATH=")
+    expect(environment).not.toContain("of-the-node")
+  })
+)
+
 it.live("a worker that is killed ends its own rooms only, and another takes new rooms", () =>
   Effect.gen(function* () {
     const engine = yield* makeEngine({ workers: 2, restart: { min: 10, max: 10 } })

@@ -13,6 +13,10 @@ export interface FfmpegEnd {
   readonly errors: ReadonlyArray<string>
 }
 
+/** It parses what strangers have sent: keys and passwords of the node are none of its business. */
+const harmlessEnvironment = () =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(EBB|AWS)_/.test(name)))
+
 /** An interruption kills it. */
 export const runFfmpeg = (
   command: "ffmpeg" | "ffprobe",
@@ -21,7 +25,7 @@ export const runFfmpeg = (
   silenceMs: number
 ) =>
   Effect.callback<FfmpegEnd, FfmpegMissing | FfmpegStalled>((resume) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] })
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: harmlessEnvironment() })
     const errors: Array<string> = []
     const watch = watchSilence(silenceMs, () => {
       child.kill("SIGKILL")
