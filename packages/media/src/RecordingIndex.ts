@@ -245,13 +245,13 @@ export class RecordingIndex extends Context.Service<
           }
         )
         // Whoever deleted it may have been killed at it, and whoever uploaded to it before it saw that.
-        yield* store.remove(deletion)
+        if (!(yield* store.isRemoved(recordingId))) yield* store.remove(deletion)
       })
 
       /** Deleted while this store was away, or all that came after it: also media that has no receipt. */
       const removeDeleted = Effect.fnUntraced(
         function* ({ deleted, nodeId, recordingId, roomId, startedAt }: IndexedRecording) {
-          if (deleted === undefined) return
+          if (deleted === undefined || (yield* store.isRemoved(recordingId))) return
           yield* store.remove({ recordingId, roomId, nodeId, startedAt, ...deleted })
         },
         (effect, { recordingId }) =>

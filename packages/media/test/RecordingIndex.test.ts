@@ -266,6 +266,11 @@ describe("RecordingIndex", () => {
         assert.deepStrictEqual(fs.readdirSync(path.join(folder, "rec")).toSorted(), [".lock", "deleted.json"])
         assert.deepInclude(yield* store.deletion("rec"), { ...deleted, roomId: "room", nodeId: "a" })
 
+        // What is removed already is looked at, and not locked for it.
+        fs.rmSync(path.join(folder, "rec", ".lock"))
+        yield* index.refill
+        assert.deepStrictEqual(fs.readdirSync(path.join(folder, "rec")), ["deleted.json"])
+
         // What came after it, of somebody who was killed before it looked again: media that has no receipt yet, and one that has.
         const media = path.join(folder, "rec", "late.webm")
         fs.writeFileSync(media, "")

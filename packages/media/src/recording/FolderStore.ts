@@ -23,6 +23,8 @@ import { readableReceipts, readReceipt, writeReceipt } from "./Receipt.ts"
 import type { RecordingStore } from "./RecordingStore.ts"
 
 const lockName = ".lock"
+/** What is there of a recording that is removed. */
+const kept: ReadonlySet<string> = new Set([deletionName, lockName])
 
 export const folderStore = (folder: string): RecordingStore["Service"] => {
   const at = (recordingId: string, name: string) => path.join(folder, recordingId, name)
@@ -86,13 +88,17 @@ export const folderStore = (folder: string): RecordingStore["Service"] => {
         noted = deletionOf(word, yield* readableReceipts(receipts(recordingId)))
         yield* replaceFile(at(recordingId, deletionName), encodeDeletion(noted))
       }
-      const kept = new Set([deletionName, lockName])
       for (const name of yield* list(path.join(folder, recordingId))) {
         if (!kept.has(name)) yield* remove(at(recordingId, name))
       }
       yield* syncFolder(path.join(folder, recordingId))
       return noted
     }, Effect.scoped),
+    isRemoved: (recordingId) =>
+      Effect.map(
+        list(path.join(folder, recordingId)),
+        (names) => names.includes(deletionName) && names.every((name) => kept.has(name))
+      ),
     giveUpUploads: () => Effect.void
   }
 }

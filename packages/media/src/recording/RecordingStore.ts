@@ -82,6 +82,8 @@ export class RecordingStore extends Context.Service<
      * it removes what has come since, or what a killed one left.
      */
     readonly remove: (word: DeletionWord) => Effect.Effect<Deletion, ReceiptsError>
+    /** By one look, and no lock: that it is deleted is noted, and there is nothing else of it under a final name. */
+    readonly isRemoved: (recordingId: string) => Effect.Effect<boolean, StoreError>
     /** Takes back what has been sent of files that are staged in a folder and have no final name yet. What cannot be taken back is logged. */
     readonly giveUpUploads: (folder: string) => Effect.Effect<void, RecordingStorageError>
   }

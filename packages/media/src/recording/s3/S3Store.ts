@@ -119,6 +119,11 @@ export const s3Store = Effect.fnUntraced(function* (location: S3Location, option
       }
       return noted
     }),
+    isRemoved: (recordingId) =>
+      Effect.map(
+        door.list(folderOf(recordingId)),
+        ({ keys }) => keys.length === 1 && keys[0] === keyOf(recordingId, deletionName)
+      ),
     giveUpUploads: Effect.fnUntraced(function* (folder) {
       const noted = yield* notedUploads(folder)
       yield* Effect.forEach(noted, (upload) => giveUpUpload(door, upload), { discard: true })

@@ -149,9 +149,12 @@ describe("the store that is a bucket", () => {
         yield* Effect.flip(store.remove(word))
         const noted = { format: 1, ...word, files: [file] }
         assert.deepStrictEqual(yield* store.deletion("rec"), noted)
+        assert.isFalse(yield* store.isRemoved("rec"))
 
         server.faults = () => undefined
         assert.deepStrictEqual(yield* store.remove({ ...word, by: "bob", at: 4 }), noted)
+        assert.isTrue(yield* store.isRemoved("rec"))
+        assert.isFalse(yield* store.isRemoved("other"))
         assert.isFalse(isStored(server, key))
         assert.strictEqual((yield* store.receipts("rec")).size, 0)
         assert.strictEqual((yield* store.receipts("other")).size, 1)
