@@ -3,7 +3,7 @@
  * capture begins and replaced by its receipt's. Only an index: while its owner lives, the owner's word counts; once there is a receipt,
  * the receipt beside the result does, and whoever starts on a store publishes what it finds there again.
  *
- * A recording has one entry, its part's. What is computed is never replaced by another part.
+ * A recording has one entry, its part's. What is computed is never replaced by another part, nor by a copy in another store.
  */
 import type { Entry, RegistryUnavailable } from "@ebb/actors"
 import { Id, pack, Registry, unpack } from "@ebb/actors"
@@ -61,7 +61,7 @@ export class RecordingIndex extends Context.Service<
     /** Enters that a part is given up, unless it is computed or the entry is another part's. Never fails: see `publish`. */
     readonly giveUp: (part: GivenUpPart) => Effect.Effect<void>
     /**
-     * Enters a receipt. Never fails: while the registry is away it is tried on behind the caller's back, for as long as this process lives;
+     * Enters a receipt; what is computed elsewhere keeps its entry, unless this has more of its parts. Never fails: while the registry is away it is tried on behind the caller's back, for as long as this process lives;
      * then a later start enters it.
      */
     readonly publish: (receipt: Receipt) => Effect.Effect<void>
@@ -71,6 +71,8 @@ export class RecordingIndex extends Context.Service<
      */
     readonly refill: Effect.Effect<void>
     readonly find: (recordingId: Id) => Effect.Effect<IndexedRecording | undefined, RegistryUnavailable>
+    /** By whom it was deleted, for a store that was away. Never fails: what cannot be read now is no deletion. */
+    readonly deletedBy: (recordingId: Id) => Effect.Effect<RecordingInfo["deleted"]>
     readonly list: Effect.Effect<ReadonlyArray<IndexedRecording>, RegistryUnavailable>
   }
 >()("@ebb/media/RecordingIndex") {
@@ -204,20 +206,26 @@ export class RecordingIndex extends Context.Service<
 
       const publish = Effect.fnUntraced(function* (receipt: Receipt) {
         const recording = computed(receipt)
+        const { recordingId } = receipt
+        const folder = path.dirname(store.locate(recordingId, "any"))
+        /** Of the same part it is a newer word in its own place; in another it is a copy, unless it has the part and others. */
+        const isBetter = (there: IndexedRecording) => {
+          const isHere = there.file === undefined || path.dirname(there.file) === folder
+          if (isSamePart(there, recording) && isHere) return true
+          const hasIt = receipt.parts.some(({ incarnation }) => incarnation === there.incarnation)
+          return hasIt && receipt.parts.length > 1 && there.sha256 !== recording.sha256
+        }
         const there = yield* write(
           recording,
-          (there) =>
-            there.state !== "Deleted" &&
-            (there.state !== "Computed" ||
-              isSamePart(there, recording) ||
-              // One of several parts, of which this has all.
-              receipt.parts.some(({ incarnation }) => incarnation === there.incarnation))
+          (there) => there.state !== "Deleted" && (there.state !== "Computed" || isBetter(there))
         )
         if (there === undefined) return
+        if (there !== "unreadable" && isSamePart(there, recording) && there.sha256 === recording.sha256)
+          return
         const kept =
           there === "unreadable" ? "it has an entry of a later version" : `${there.file ?? "another part"} is`
         yield* Effect.logWarning(
-          `recording ${receipt.recordingId}: ${recording.file ?? "a part"} is computed and not in the index: ${kept}`
+          `recording ${recordingId}: ${recording.file ?? "a part"} is computed and not in the index: ${kept}`
         )
       })
 
@@ -328,6 +336,11 @@ export class RecordingIndex extends Context.Service<
         giveUp: (part) => unfailing(`that ${part.folder} is given up`, giveUp(part)),
         publish: (receipt) => unfailing(`the receipt of ${receipt.recordingId}`, publish(receipt)),
         find,
+        deletedBy: (recordingId) =>
+          find(recordingId).pipe(
+            Effect.map((known) => known?.deleted),
+            Effect.orElseSucceed(() => undefined)
+          ),
         refill,
         list
       })

@@ -120,6 +120,39 @@ describe("RecordingIndex", () => {
   )
 
   it.effect(
+    "keeps what is computed when a copy of its part is found in another store, unless that has more parts",
+    () =>
+      Effect.gen(function* () {
+        const { folder, index, registry } = yield* setUp
+        const services = yield* Layer.build(
+          RecordingIndex.layer.pipe(
+            Layer.provideMerge(registry.layer("q")),
+            Layer.provideMerge(RecordingStore.folder(yield* temporaryFolder))
+          )
+        )
+        const elsewhere = yield* Effect.provide(RecordingIndex, services)
+        yield* index.publish(receipt("one", "recording.webm"))
+        const computed = yield* index.find("rec")
+        yield* elsewhere.publish(receipt("one", "recording.webm"))
+        // Computed there once more, by another ffmpeg.
+        yield* elsewhere.publish({ ...receipt("one", "recording.webm", "rec", 9), sha256: "11" })
+        assert.deepStrictEqual(yield* index.find("rec"), computed)
+        // In its own store it is.
+        yield* index.publish({ ...receipt("one", "recording.webm", "rec", 9), sha256: "11" })
+        assert.deepInclude(yield* index.find("rec"), {
+          sha256: "11",
+          file: path.join(folder, "rec/recording.webm")
+        })
+        const both = { ...receipt(["one", "two"], "both.webm"), sha256: "22" }
+        yield* elsewhere.publish(both)
+        const joined = yield* index.find("rec")
+        assert.deepInclude(joined, { sha256: "22" })
+        yield* index.publish(both)
+        assert.deepStrictEqual(yield* index.find("rec"), joined)
+      })
+  )
+
+  it.effect(
     "says who gave a part up and why, keeps the id taken, and has its receipt once there is one",
     () =>
       Effect.gen(function* () {
