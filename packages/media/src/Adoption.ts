@@ -66,11 +66,7 @@ export const adoption = define("adoption", protocol(), (self: Self, args: Adopti
         computing.inTurn(job, computation)
       )
     // Also what was deleted while this host was away, whose store does not know.
-    const deletedBy = (recordingId: string) =>
-      index.find(recordingId).pipe(
-        Effect.map((known) => known?.deleted),
-        Effect.orElseSucceed(() => undefined)
-      )
+    const { deletedBy } = index
     yield* recover(dataDir, { computedBy: nodeId, onOutcome, goOn, inTurn, deletedBy }).pipe(
       Effect.catch((error) => Effect.logError(`nothing can be adopted from ${dataDir}`, error)),
       Effect.catchDefect((defect) =>

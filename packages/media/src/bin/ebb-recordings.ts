@@ -9,7 +9,7 @@
  *     ebb-recordings DATA_DIR --give-up RECORDING --reason TEXT --yes
  *
  * Takes only from folders whose process is dead, so it may run beside living nodes, and may be killed and run again. With EBB_NATS and
- * its companions (as for ebb-node) set, what it finds is entered into the cluster's index too.
+ * its companions (as for ebb-node) set, what it finds is entered into the cluster's index too, and what was deleted there is removed.
  */
 import { layerNats } from "@ebb/actors"
 import * as Cause from "effect/Cause"
@@ -45,7 +45,8 @@ Usage: ebb-recordings DATA_DIR [options]
   --help
 
 With EBB_NATS, EBB_CLUSTER and the other EBB_NATS_... variables set as for ebb-node, what
-is found is entered into the cluster's index too. It takes nothing from living processes.
+is found is entered into the cluster's index too, and the journal of what was deleted there
+is removed. It takes nothing from living processes.
 
 Exit codes: 0 nothing is left to do, 4 something could not be finished, or is at work at this moment and was
 not given up (it is named, and kept), 1 failed, 64 bad usage.
@@ -168,9 +169,16 @@ const words = (outcome: PartOutcome): string => {
 const say = (json: object, text: string) =>
   process.stdout.write(`${values.json ? JSON.stringify(json) : text}\n`)
 
-/** Enters what is found into the cluster's index; does nothing without a cluster. */
-const publisher = Effect.gen(function* () {
-  if (env("EBB_NATS") === undefined) return () => Effect.void
+/** What the cluster knows, and is told. */
+interface Known {
+  readonly publish: (outcome: PartOutcome) => Effect.Effect<void>
+  readonly deletedBy: RecordingIndex["Service"]["deletedBy"]
+}
+const nothingKnown: Known = { publish: () => Effect.void, deletedBy: () => Effect.undefined }
+
+/** The cluster's index; without a cluster it knows nothing, and what it is told is forgotten. */
+const clusterIndex = Effect.gen(function* () {
+  if (env("EBB_NATS") === undefined) return nothingKnown
   const nats = layerNats({
     ...natsFromEnvironment(env),
     name: "ebb-recordings",
@@ -179,38 +187,37 @@ const publisher = Effect.gen(function* () {
   const index = yield* Layer.build(Layer.provide(RecordingIndex.layer, nats)).pipe(
     Effect.flatMap((services) => Effect.provide(RecordingIndex, services))
   )
-  return (outcome: PartOutcome) =>
+  const publish = (outcome: PartOutcome) =>
     outcome._tag === "Recovered" || outcome._tag === "AlreadyDone"
       ? index.publish(outcome.receipt)
       : outcome._tag === "GivenUp"
         ? index.giveUp(outcome)
         : Effect.void
+  return { publish, deletedBy: index.deletedBy } satisfies Known
 }).pipe(
   Effect.catch((error) =>
     Effect.as(
       Effect.logWarning(
-        `the cluster's index cannot be reached (${error.message}); a later start of a node enters what is found`
+        `the cluster's index cannot be reached (${error.message}), nor what was deleted in it; a later start of a node enters what is found`
       ),
-      () => Effect.void
+      nothingKnown
     )
   )
 )
 
-const tell = Effect.fnUntraced(function* (
-  outcome: PartOutcome,
-  publish: (outcome: PartOutcome) => Effect.Effect<void>
-) {
+const tell = Effect.fnUntraced(function* (outcome: PartOutcome, publish: Known["publish"]) {
   yield* publish(outcome)
   say(yield* lineOf(outcome), words(outcome))
 })
 
 const finish = Effect.gen(function* () {
   yield* checkFfmpeg
-  const publish = yield* publisher
+  const { deletedBy, publish } = yield* clusterIndex
   const store = yield* RecordingStore
   const outcomes = yield* recover(dataDir, {
     computedBy: "ebb-recordings",
     givenUpToo: values["given-up"],
+    deletedBy,
     onOutcome: (outcome) => Effect.provideService(tell(outcome, publish), RecordingStore, store)
   })
   const count = (tag: PartOutcome["_tag"]) => outcomes.filter(({ _tag }) => _tag === tag).length
@@ -221,13 +228,15 @@ const finish = Effect.gen(function* () {
     held: count("Held"),
     nothingCaptured: count("NothingCaptured"),
     givenUp: count("GivenUp"),
+    deleted: count("Deleted"),
     foreign: count("Foreign"),
     failed: count("Failed")
   }
   const givenUp = sum.givenUp === 0 ? "" : `, ${sum.givenUp} given up`
+  const deleted = sum.deleted === 0 ? "" : `, ${sum.deleted} had been deleted`
   say(
     sum,
-    `${sum.recovered} computed, ${sum.alreadyDone} were, ${sum.held} belong to living processes${givenUp}, ${sum.failed} failed`
+    `${sum.recovered} computed, ${sum.alreadyDone} were, ${sum.held} belong to living processes${givenUp}${deleted}, ${sum.failed} failed`
   )
   return sum.failed > 0 ? 4 : 0
 })
@@ -235,7 +244,7 @@ const finish = Effect.gen(function* () {
 const giveUpOne = Effect.fnUntraced(function* (recordingId: string, reason: string) {
   const user = env("SUDO_USER") ?? env("USER") ?? `uid ${process.getuid?.() ?? "unknown"}`
   const by = values.by ?? `${user}@${os.hostname()}`
-  const publish = yield* publisher
+  const { publish } = yield* clusterIndex
   const outcomes = yield* giveUp(dataDir, recordingId, { by, reason })
   for (const outcome of outcomes) yield* tell(outcome, publish)
   const given = outcomes.filter(({ _tag }) => _tag === "GivenUp").length
