@@ -60,6 +60,7 @@ export interface SealedJournal {
 }
 
 export interface JournalWriter {
+  /** A number of its own; 0 once all 65,535 are given out: what comes with that is kept, and counts as of no track. */
   readonly track: (info: TrackInfo) => TrackNumber
   /** `packet` is one whole RTP packet; it is copied before this returns. */
   readonly rtp: (track: TrackNumber, packet: Uint8Array) => void
@@ -83,6 +84,9 @@ export interface JournalWriter {
     reason: string
   ) => Effect.Effect<SealedJournal, JournalFileError | RecordingFileInvalid | UnsupportedFormat>
 }
+
+/** A record has two bytes for it. */
+const maxTracks = 65_535
 
 /**
  * A part that could not begin is none: left there, it would be adopted as an empty one, and refuse the next try of its name. The manifest
@@ -208,6 +212,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     track: (info) => {
+      if (lastTrack === maxTracks) return 0
       lastTrack += 1
       whileCapturing(() => must(recordType.track, lastTrack, encodeMap(info)))
       return lastTrack

@@ -59,7 +59,7 @@ export interface RecordedTracks {
     packets: number
     gaps: number
     gapPackets: number
-    /** Packets of a track whose beginning cannot be read. */
+    /** Packets and messages of a track whose beginning cannot be read, or of none. */
     orphanPackets: number
     sealed: string | undefined
   }
@@ -227,6 +227,8 @@ export const makeRecordedTracks = (options: RecordedTracksOptions): RecordedTrac
           resume()
           return
         case "Data":
+          if (!tracks.has(record.track)) part.orphanPackets += 1
+          return
         case "TrackEnd":
         case "Unknown":
           return

@@ -3,9 +3,10 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { recordHeaderBytes, recordType } from "../../src/recording/JournalFormat.ts"
+import * as JournalWriter from "../../src/recording/JournalWriter.ts"
 import { indexPart } from "../../src/recording/PartIndex.ts"
 import type { CaptureEvent } from "./fixtures.ts"
-import { opusTrack, temporaryFolder, writePart } from "./fixtures.ts"
+import { aManifest, journalThread, opusTrack, temporaryFolder, writePart } from "./fixtures.ts"
 
 const second = 1_000_000
 const startUs = 1_000_000_000
@@ -86,3 +87,20 @@ describe("a pause whose end is lost", () => {
     })
   )
 })
+
+it.live("a part has 65,535 tracks; what is of more is kept, and counted as of none", () =>
+  Effect.gen(function* () {
+    const folder = path.join(yield* temporaryFolder, "rec")
+    const writer = yield* JournalWriter.make({ folder, manifest: aManifest(), thread: journalThread })
+    for (let track = 1; track <= 65_535; track++) assert.strictEqual(writer.track(tracks.chat), track)
+    const track = writer.track(tracks.audio)
+    assert.strictEqual(track, 0)
+    writer.rtp(track, Buffer.alloc(20, 1))
+    writer.data(track, { ppid: 51, payload: Buffer.from("one more") })
+    writer.endTrack(track)
+    yield* writer.seal("stopped")
+    const index = yield* indexPart(path.join(folder, "journal.ebbj"), "keep", () => Effect.void)
+    assert.strictEqual(index.tracks.length, 65_535)
+    assert.deepInclude(index.part, { orphanPackets: 2, gaps: 0, sealed: "stopped" })
+  })
+)
