@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto"
+import { generateKeyPairSync, randomBytes } from "node:crypto"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -100,6 +100,33 @@ it.live("a token without an end, a peer or grants is none, and one that says mor
       new SignJWT(all).setProtectedHeader({ alg: "HS512" }).sign(Buffer.from(secret.repeat(2)))
     )
     expect(yield* reasonOf(yield* checkBy(secret.repeat(2)), other)).toBe("signature")
+  })
+)
+
+it.live("a key without its BEGIN line is no secret: everybody may have it", () =>
+  Effect.gen(function* () {
+    for (const { privatePem, publicPem } of [pem("ed25519"), pem("rsa"), pem("P-256")]) {
+      for (const lines of [publicPem, privatePem].map((text) => text.trim().split("\n").slice(1, -1))) {
+        const base64 = lines.join("")
+        const base64url = Buffer.from(base64, "base64").toString("base64url")
+        for (const text of [base64, base64url, lines.join("\n"), `${secret}\n${base64}`]) {
+          const { message } = yield* Effect.flip(checkBy(text))
+          expect(message).toBe("a key for tokens cannot be used: there is a key without its BEGIN line in it")
+        }
+      }
+    }
+    const random = [randomBytes(32), randomBytes(400)].map((bytes) => bytes.toString("base64"))
+    expect(parseTokenKeys(random.join("\n"))).toHaveLength(2)
+  })
+)
+
+it.live("an RSA key that is too short for any token is refused at once", () =>
+  Effect.gen(function* () {
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength: 1024 })
+    const text = publicKey.export({ type: "spki", format: "pem" }).toString()
+    expect((yield* Effect.flip(checkBy(text))).message).toBe(
+      "a key for tokens cannot be used: an RSA key has 2048 bits at least, not 1024"
+    )
   })
 )
 

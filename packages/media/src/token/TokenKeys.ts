@@ -14,6 +14,8 @@ export interface TokenKey {
 
 /** RFC 7518, section 3.2: an HS256 key has at least the bytes of its hash. */
 const leastSecretBytes = 32
+/** RFC 7518, section 3.3: with fewer no token of it is taken. */
+const leastRsaBits = 2048
 
 const pemBlock = /-----BEGIN [A-Z ]+-----[\s\S]+?-----END [A-Z ]+-----/g
 
@@ -27,10 +29,7 @@ export const parseTokenKeys = (text: string): ParsedKeys => {
       ? jwksOf(JSON.parse(trimmed)).map(keyOfJwk)
       : trimmed.startsWith("-----BEGIN")
         ? [...trimmed.matchAll(pemBlock)].map(([pem]) => asymmetric(keyOfPem(pem)))
-        : trimmed
-            .split(/\s+/)
-            .filter(Boolean)
-            .map((secret) => symmetric(Buffer.from(secret)))
+        : secretsOf(trimmed).map((secret) => symmetric(Buffer.from(secret)))
     return keys.length === 0 ? { problem: "there is no key in it" } : keys
   } catch (error) {
     // Our own words are told; a parser's might quote what it was given.
@@ -53,6 +52,30 @@ const keyOfJwk = (jwk: Record<string, unknown>): TokenKey => {
   return { ...asymmetric("d" in jwk ? createPrivateKey(format) : createPublicKey(format)), ...named }
 }
 
+const secretsOf = (text: string): ReadonlyArray<string> => {
+  const secrets = text.split(/\s+/).filter(Boolean)
+  // As many places show a public key, in one line or in several: as a secret it would be one that everybody knows.
+  if ([...secrets, secrets.join("")].some(isBareKey)) {
+    throw new KeyProblem("there is a key without its BEGIN line in it")
+  }
+  return secrets
+}
+
+/** What would be a PEM block with its first and last line. */
+const isBareKey = (base64: string): boolean => {
+  const key = Buffer.from(base64, "base64")
+  return [
+    () => createPublicKey({ key, format: "der", type: "spki" }),
+    () => createPrivateKey({ key, format: "der", type: "pkcs8" })
+  ].some((parse) => {
+    try {
+      return parse().type !== "secret"
+    } catch {
+      return false
+    }
+  })
+}
+
 const keyOfPem = (pem: string): KeyObject =>
   pem.includes("PRIVATE KEY-----") ? createPrivateKey(pem) : createPublicKey(pem)
 
@@ -69,6 +92,10 @@ const asymmetric = (key: KeyObject): TokenKey => {
   const { asymmetricKeyDetails, asymmetricKeyType } = key
   const curve = asymmetricKeyDetails?.namedCurve
   if (asymmetricKeyType === "ed25519") return { key, algorithms: ["EdDSA", "Ed25519"] }
+  const bits = asymmetricKeyDetails?.modulusLength
+  if (asymmetricKeyType === "rsa" && bits !== undefined && bits < leastRsaBits) {
+    throw new KeyProblem(`an RSA key has ${leastRsaBits} bits at least, not ${bits}`)
+  }
   if (asymmetricKeyType === "rsa") return { key, algorithms: ["RS256", "PS256"] }
   if (asymmetricKeyType === "ec" && curve === "prime256v1") return { key, algorithms: ["ES256"] }
   if (asymmetricKeyType === "ec" && curve === "secp384r1") return { key, algorithms: ["ES384"] }
