@@ -213,6 +213,74 @@ it.live(
     })
 )
 
+it.live(
+  "a token for one kind lets in no codec of the other, whichever kind is named, and wherever it stands",
+  () =>
+    Effect.gen(function* () {
+      const cluster = yield* testCluster
+      const { call } = cluster
+      yield* roomWith(cluster, webRtcEnvironment)
+      const tokenOf = (kind: "audio" | "video") =>
+        Effect.promise(() => signToken({ roomId, peerId: "ada", can: [kind] }, tokenSecret))
+      const token = yield* tokenOf("audio")
+      yield* call("webrtc.open", { ...inRoom, token })
+      const vp8 = { mimeType: "video/VP8", payloadType: 96, clockRate: 90_000 }
+      const rtx = { mimeType: "video/rtx", payloadType: 97, clockRate: 90_000, parameters: { apt: 96 } }
+      const produce = (kind: "audio" | "video", token: string, codecs: ReadonlyArray<typeof vp8>) =>
+        call("webrtc.produce", { ...microphone, token, kind, rtpParameters: { ...opus, codecs } })
+      for (const codecs of [
+        [vp8],
+        [codec, vp8],
+        [vp8, codec],
+        [codec, rtx],
+        [{ ...vp8, mimeType: "VIDEO/vp8" }]
+      ]) {
+        expect((yield* refusal(produce("audio", token, codecs)))[0]).toBe("MediaRefused")
+      }
+      const forVideo = yield* tokenOf("video")
+      for (const codecs of [[codec], [vp8, codec], [codec, vp8]]) {
+        expect((yield* refusal(produce("video", forVideo, codecs)))[0]).toBe("MediaRefused")
+      }
+      expect(yield* call("room.get", { roomId })).toMatchObject({ producers: [] })
+      yield* produce("video", forVideo, [vp8, rtx])
+    })
+)
+
+it.live("a fingerprint that no certificate can have counts for nothing, nor do two streams of one name", () =>
+  Effect.gen(function* () {
+    const cluster = yield* testCluster
+    const { call } = cluster
+    yield* roomWith(cluster, webRtcEnvironment)
+    const ada = { ...inRoom, token: yield* tokenFor(roomId, "ada") }
+    yield* call("webrtc.open", ada)
+    const [{ value }] = dtlsParameters.fingerprints
+    const odd = ["", "AB", `${value}:AB`, value.replaceAll(":", "-"), value.replace("AB", "XY"), `${value} `]
+    for (const value of odd) {
+      const fingerprints = [{ algorithm: "sha-256", value }] as const
+      const connect = call("webrtc.connect", { ...ada, dtlsParameters: { fingerprints } })
+      expect([value, (yield* refusal(connect))[0]]).toEqual([value, "MediaRefused"])
+    }
+    const none = call("webrtc.connect", { ...ada, dtlsParameters: { fingerprints: [] } })
+    expect((yield* refusal(none))[0]).toBe("MediaRefused")
+    yield* call("webrtc.connect", { ...ada, dtlsParameters })
+
+    const camera = {
+      ...ada,
+      producerId: "camera",
+      kind: "video",
+      rtpParameters: {
+        mid: "0",
+        codecs: [{ mimeType: "video/VP8", payloadType: 96, clockRate: 90_000 }],
+        headerExtensions: [{ uri: "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", id: 10 }],
+        encodings: [{ rid: "a" }, { rid: "b" }, { rid: "a" }]
+      }
+    } as const
+    const [tag, reason] = yield* refusal(call("webrtc.produce", camera))
+    expect(tag).toBe("MediaRefused")
+    expect(reason).toContain("rid 'a'")
+  })
+)
+
 it.live("a node without a key refuses, and says what it has to be started with", () =>
   Effect.gen(function* () {
     const cluster = yield* testCluster

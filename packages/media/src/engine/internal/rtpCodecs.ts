@@ -183,6 +183,51 @@ export const checkProducerOptions = Effect.fnUntraced(function* (
   if (options.remote !== undefined) yield* checkAddress(operation, options.remote, options.rtcpMux ?? true)
 })
 
+/**
+ * mediasoup does not compare a producer's kind with its codecs, and a token's grant is by kind: none of them may be of another, not one that
+ * comes second, nor one that repairs. Streams that share a `rid` could not be told apart.
+ */
+export const checkRtpParameters = Effect.fnUntraced(function* (
+  operation: string,
+  kind: Kind,
+  { codecs, encodings = [] }: Answer.RtpParameters
+) {
+  const other = codecs.find(({ mimeType }) => !mimeType.toLowerCase().startsWith(`${kind}/`))
+  if (other !== undefined) {
+    return yield* new MediaRejected({ operation, reason: `codec '${other.mimeType}' is not ${kind}` })
+  }
+  const rids = encodings.flatMap(({ rid }) => rid ?? [])
+  const twice = rids.find((rid, i) => rids.indexOf(rid) !== i)
+  if (twice !== undefined) {
+    return yield* new MediaRejected({
+      operation,
+      reason: `rid '${twice}' is there twice: give each encoding its own`
+    })
+  }
+})
+
+/** Bytes of each hash. */
+const fingerprintBytes = { "sha-1": 20, "sha-224": 28, "sha-256": 32, "sha-384": 48, "sha-512": 64 }
+
+/** As the worker compares them: letters in upper case. It takes any text, and one that no certificate can have leaves a dead transport. */
+export const checkFingerprints = Effect.fnUntraced(function* (
+  operation: string,
+  fingerprints: Answer.DtlsParameters["fingerprints"]
+) {
+  if (fingerprints.length === 0) {
+    return yield* new MediaRejected({ operation, reason: "fingerprints is empty: give the certificate's" })
+  }
+  for (const { algorithm, value } of fingerprints) {
+    const bytes = fingerprintBytes[algorithm]
+    if (value.length === 3 * bytes - 1 && /^[\da-f]{2}(:[\da-f]{2})*$/i.test(value)) continue
+    return yield* new MediaRejected({
+      operation,
+      reason: `fingerprint '${value}': give ${bytes} bytes for ${algorithm}, each as two hex digits, with colons between`
+    })
+  }
+  return fingerprints.map(({ algorithm, value }) => ({ algorithm, value: value.toUpperCase() }))
+})
+
 export const checkAddress = Effect.fnUntraced(function* (
   operation: string,
   address: RtpAddress,
