@@ -34,7 +34,7 @@ export const NodeReport = Schema.Struct({
     Schema.Struct({
       /** Absent while the disk does not answer. */
       freeBytes: Schema.optionalKey(Schema.Number),
-      /** For half an hour of the recordings that run, their results, and the floor. */
+      /** For half an hour of the recordings that run and of a new one, their results, and the floor. 0: none is refused. */
       wantedBytes: Schema.optionalKey(Schema.Number),
       /** For how long it has held up the write that is under way. */
       stalledMs: Millis,

@@ -25,7 +25,7 @@ export interface DiskReading {
   /** Left for this process on the disk that is the tightest, and its size; NaN while the disk does not answer. */
   readonly freeBytes: number
   readonly sizeBytes: number
-  /** What the recordings that run will want of it within half an hour, and the floor. */
+  /** What the recordings that run, and one more, will want of it within half an hour, and the floor: with less free, one more is refused. */
   readonly wantedBytes: number
   /** For how long the disk has held up the write to a journal that is under way. */
   readonly stalledMs: number
@@ -56,6 +56,8 @@ interface Counted {
   readonly state: State
   readonly bytes: () => number
 }
+
+const fresh = (sinceMs: number): Counted => ({ sinceMs, state: "Capturing", bytes: () => 0 })
 
 /** What one recording will still write: to its journal, and to its result. */
 export const stillWanted = ({ bytes, sinceMs, state }: Counted, nowMs: number) => {
@@ -98,7 +100,8 @@ export const makeDiskRoom = Effect.fnUntraced(function* (
   const readingOf = (place: Place, isJournals: boolean, isResults: boolean): DiskReading => {
     const now = nowMs()
     const { minFreeBytes = Math.min(2 ** 30, place.sizeBytes / 20) } = options
-    const wantedBytes = [...live.values()].reduce((sum, each) => {
+    const counted = isOff ? [] : [...live.values(), fresh(now)]
+    const wantedBytes = counted.reduce((sum, each) => {
       const { journal, result } = stillWanted(each, now)
       return sum + (isJournals ? journal : 0) + (isResults ? result : 0)
     }, minFreeBytes)
@@ -137,11 +140,9 @@ export const makeDiskRoom = Effect.fnUntraced(function* (
       if (stalledMs > stalledAfterMs) return yield* new DiskStalled({ path: dataDir, stalledMs })
       yield* look
       if (places.length === 0) return yield* new DiskStalled({ path: dataDir, stalledMs: stalledAfterMs })
-      live.set(recordingId, { sinceMs: nowMs(), state: "Capturing", bytes: () => 0 })
       const { freeBytes, wantedBytes } = reading()
-      if (freeBytes >= wantedBytes) return
-      live.delete(recordingId)
-      return yield* new DiskNearlyFull({ path: dataDir, freeBytes, wantedBytes })
+      if (freeBytes < wantedBytes) return yield* new DiskNearlyFull({ path: dataDir, freeBytes, wantedBytes })
+      live.set(recordingId, fresh(nowMs()))
     }),
     entered: (recordingId, state, journal) => {
       const { sinceMs = nowMs() } = live.get(recordingId) ?? {}
