@@ -190,9 +190,11 @@ export const muxRecording: (options: {
             state.atMs = Math.max(state.atMs, timeline.timeMs(part, record.arrivalUs))
             if (record._tag === "Data") {
               const { at, track } = to.get(record.track) ?? {}
-              if (track === undefined || at === undefined) return
-              texts.get(track)?.push(at, timeline.timeMs(part, record.arrivalUs), record.data)
-            } else recorded.visit(record)
+              if (track !== undefined && at !== undefined) {
+                texts.get(track)?.push(at, timeline.timeMs(part, record.arrivalUs), record.data)
+              }
+            }
+            recorded.visit(record)
           }),
           (more) => {
             if (more) return
