@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type { RecordingInfo } from "./protocol/Recording.ts"
 import type { IncarnationFolder } from "./recording/index.ts"
 import { RecordingStore, removePartsOf } from "./recording/index.ts"
 import { RecordingIndex } from "./RecordingIndex.ts"
@@ -19,8 +20,11 @@ export interface ResultRetentionOptions {
 
 const hourMs = 3_600_000
 
-/** The ids of the recordings that were removed. */
-export const removeOldResults = Effect.fnUntraced(function* (options: ResultRetentionOptions) {
+/** By its recording: what could not be removed yet. The index may call it deleted already. */
+type Left = Map<string, RecordingInfo>
+
+/** The ids of the recordings that were removed. What cannot be is logged and `left`, to be tried again, and the others go on. */
+const removeOldResults = Effect.fnUntraced(function* (options: ResultRetentionOptions, left: Left) {
   const { dataDir, keepMs, nodeId, own } = options
   const index = yield* RecordingIndex
   const store = yield* RecordingStore
@@ -30,29 +34,43 @@ export const removeOldResults = Effect.fnUntraced(function* (options: ResultRete
   const old = (yield* index.list).filter(
     ({ computedAt, recordingId, state }) => state === "Computed" && isOld(computedAt) && here.has(recordingId)
   )
-  const removed: Array<string> = []
-  for (const known of old) {
+  const removeOne = Effect.fnUntraced(function* (known: RecordingInfo) {
     const { nodeId: capturedBy, recordingId, roomId, startedAt } = known
     // Another node, with a store of its own, may have an older part.
     const receipts = [...(yield* store.receipts(recordingId)).values()]
-    if (receipts.length === 0 || !receipts.every(({ computedAt }) => isOld(computedAt))) continue
+    if (receipts.length === 0 && !left.has(recordingId)) return false
+    if (!receipts.every(({ computedAt }) => isOld(computedAt))) return false
     const word = {
       by: `the policy of node ${nodeId}`,
       reason: `kept for ${keepMs / hourMs} hours`,
       at,
       policy: true
     }
+    // Before the index says it: then nobody else looks for it.
+    left.set(recordingId, known)
     const { deleted = word } = yield* index.markDeleted(known, word)
     yield* store.remove({ recordingId, roomId, nodeId: capturedBy, startedAt, ...deleted })
     yield* removePartsOf(dataDir, recordingId, store, { own, computedOnly: true })
-    removed.push(recordingId)
+    left.delete(recordingId)
+    return true
+  })
+  const removed: Array<string> = []
+  for (const known of new Map([...old.map((each) => [each.recordingId, each] as const), ...left]).values()) {
+    const { recordingId } = known
+    const isRemoved = yield* Effect.catch(removeOne(known), (error) =>
+      Effect.as(Effect.logWarning(`recording ${recordingId} cannot be removed now`, error), false)
+    )
+    if (isRemoved) removed.push(recordingId)
   }
   return removed
 })
 
 /** `removeOldResults` at once, then every hour, until it is interrupted. What fails is logged, and tried again at the next hour. */
 export const keepRemovingOldResults = (options: ResultRetentionOptions) =>
-  removeOldResults(options).pipe(
+  Effect.suspend(() => keepRemoving(options, new Map()))
+
+const keepRemoving = (options: ResultRetentionOptions, left: Left) =>
+  removeOldResults(options, left).pipe(
     Effect.tap((removed) =>
       removed.length === 0
         ? Effect.void
