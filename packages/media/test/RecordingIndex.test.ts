@@ -30,7 +30,8 @@ const receipt = (
   incarnations: string | ReadonlyArray<string>,
   file: string,
   recordingId = "rec",
-  computedAt = 2
+  computedAt = 2,
+  sha256 = "00"
 ): Receipt => ({
   format: 1,
   recordingId,
@@ -52,7 +53,7 @@ const receipt = (
   })),
   tracks: [],
   file,
-  sha256: "00",
+  sha256,
   bytes: 1,
   durationMs: 1,
   computedAt,
@@ -135,15 +136,15 @@ describe("RecordingIndex", () => {
         const computed = yield* index.find("rec")
         yield* elsewhere.publish(receipt("one", "recording.webm"))
         // Computed there once more, by another ffmpeg.
-        yield* elsewhere.publish({ ...receipt("one", "recording.webm", "rec", 9), sha256: "11" })
+        yield* elsewhere.publish(receipt("one", "recording.webm", "rec", 9, "11"))
         assert.deepStrictEqual(yield* index.find("rec"), computed)
         // In its own store it is.
-        yield* index.publish({ ...receipt("one", "recording.webm", "rec", 9), sha256: "11" })
+        yield* index.publish(receipt("one", "recording.webm", "rec", 9, "11"))
         assert.deepInclude(yield* index.find("rec"), {
           sha256: "11",
           file: path.join(folder, "rec/recording.webm")
         })
-        const both = { ...receipt(["one", "two"], "both.webm"), sha256: "22" }
+        const both = receipt(["one", "two"], "both.webm", "rec", 2, "22")
         yield* elsewhere.publish(both)
         const joined = yield* index.find("rec")
         assert.deepInclude(joined, { sha256: "22" })
