@@ -69,7 +69,8 @@ export const room = define(roomKind, RoomProtocol, (self: Self, { nodeId, opened
             })
           )
         ),
-      AddProducer: (producer) => concurrently(asProtocolError(media.addRtpProducer(producer))),
+      AddProducer: ({ ip, port, rtcpPort, ...producer }) =>
+        concurrently(asProtocolError(media.addRtpProducer({ ...producer, ...sentFrom(ip, port, rtcpPort) }))),
       CloseProducer: ({ producerId }) => concurrently(asProtocolError(media.closeProducer(producerId))),
       AddConsumer: (consumer) => concurrently(asProtocolError(media.addRtpConsumer(consumer))),
       CloseConsumer: ({ consumerId }) => concurrently(asProtocolError(media.closeConsumer(consumerId))),
@@ -106,3 +107,9 @@ export const room = define(roomKind, RoomProtocol, (self: Self, { nodeId, opened
     }
   })
 )
+
+/** Half an address is given on, to be refused: whoever names a sender does not want to hear another. */
+const sentFrom = (ip = "", port = 0, rtcpPort?: number) =>
+  ip === "" && port === 0 && rtcpPort === undefined
+    ? {}
+    : { remote: { ip, port, ...(rtcpPort === undefined ? {} : { rtcpPort }) } }

@@ -199,6 +199,7 @@ const addLabelledProducer = {
   peerId: "ada",
   source: "screen"
 }
+const addNamedProducer = { ...addProducer, ip: "127.0.0.1", port: 5004, rtcpPort: 5005, rtcpMux: false }
 const addConsumer = { consumerId: "c1", producerId: "p1", ip: "127.0.0.1", port: 5004 }
 const addConsumerFully = { ...addConsumer, rtcpPort: 5005, rtcpMux: false, srtp }
 const producer = { producerId: "p1", ip: "127.0.0.1", port: 40_000 }
@@ -393,7 +394,12 @@ export const room: ProtocolSamples = {
   Mute: webRtc.mute,
   EndProducer: webRtc.closeProducer,
   AddProducer: {
-    request: [addProducer, addProducerFully, after("0.1.0", addLabelledProducer)],
+    request: [
+      addProducer,
+      addProducerFully,
+      after("0.1.0", addLabelledProducer),
+      after("0.1.0", addNamedProducer)
+    ],
     success: [producer, { ...producer, rtcpPort: 40_001, srtp }]
   },
   CloseProducer: { request: [{ producerId: "p1" }] },
@@ -474,7 +480,8 @@ export const control: ProtocolSamples = {
   "producer.add": {
     request: [
       { ...inRoom, ...addProducer },
-      { ...inRoom, ...addProducerFully }
+      { ...inRoom, ...addProducerFully },
+      after("0.1.0", { ...inRoom, ...addNamedProducer })
     ],
     success: [producer]
   },

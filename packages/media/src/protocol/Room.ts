@@ -62,7 +62,7 @@ const LayerAnswer = Schema.Struct({
   scalabilityMode: Schema.optionalKey(Schema.String)
 })
 
-/** A sender of RTP: one stream of one codec, from wherever the first packet comes. */
+/** A sender of RTP: one stream of one codec, from the address that is named, or else from wherever the first packet comes. */
 export const AddProducer = Schema.Struct({
   producerId: Id,
   kind: MediaKind,
@@ -71,6 +71,11 @@ export const AddProducer = Schema.Struct({
   ssrc: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 0xffff_ffff })),
   /** RTCP on the same port as RTP. Default true. */
   rtcpMux: Schema.optionalKey(Schema.Boolean),
+  /** Where it sends from: then nobody else is heard. An older version ignores all three. */
+  ip: Schema.optionalKey(Ip),
+  port: Schema.optionalKey(Port),
+  /** Exactly when `rtcpMux` is false and there is an `ip`. */
+  rtcpPort: Schema.optionalKey(Port),
   /** The sender's key, when it sends SRTP. */
   srtp: Schema.optionalKey(Srtp),
   /** Over what is usual: VP9 `profile-id` 0; H.264 `profile-level-id` 42e01f, `packetization-mode` 1. */
