@@ -56,7 +56,7 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
       return stdout.write(`${up}${text}${next.map((line) => `${clip(line, stdout.columns)}\n`).join("")}`)
     }
     const print = (object: Json, text: string) =>
-      Effect.sync(() => void draw(`${json ? JSON.stringify(object) : text}\n`, below))
+      Effect.sync(() => void draw(`${json ? JSON.stringify(object) : harmlessLines(text)}\n`, below))
 
     return {
       json,
@@ -89,12 +89,12 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
         Effect.sync(() => {
           draw("", [])
           if (json) stdout.write(`${JSON.stringify({ type: "Result", ...object })}\n`)
-          else if (text !== undefined) stdout.write(`${text}\n`)
+          else if (text !== undefined) stdout.write(`${harmlessLines(text)}\n`)
         }),
       failed: ({ message, retry, tag }) =>
         Effect.sync(() => {
           draw("", [])
-          process.stderr.write(`ebb: ${message}\n`)
+          process.stderr.write(`ebb: ${harmlessLines(message)}\n`)
           if (json) {
             const error = { tag, message, retry }
             stdout.write(`${JSON.stringify({ type: "Result", outcome: "failed", error })}\n`)
@@ -103,8 +103,19 @@ export const makeOutput = (json: boolean): Effect.Effect<Output["Service"]> =>
     }
   })
 
+/**
+ * What others wrote (a reason, a name of a later version) must neither drive the terminal nor look like a line of ours: C0 and C1 controls are
+ * shown as `\ufffd`. Lines of our own are kept apart by the caller.
+ */
+const harmless = (text: string): string =>
+  // oxlint-disable-next-line no-control-regex
+  text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd")
+
+const harmlessLines = (text: string): string => text.split("\n").map(harmless).join("\n")
+
 /** Columns under each other; the last is as long as it is. */
-export const align = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
+export const align = (given: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
+  const rows = given.map((row) => row.map(harmless))
   const widths: Array<number> = []
   for (const row of rows) {
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
