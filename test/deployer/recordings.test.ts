@@ -119,6 +119,14 @@ it.live(
       assert.strictEqual((yield* ran("recordings", "delete", "first", "--yes", ...state)).code, 64)
       const deleted = yield* ran(...deletion, "--yes", "--json", ...state)
       assert.deepInclude(deleted.last, { outcome: "ok", recordingId: "first", journals: 1 })
+      const again = ["recordings", "delete", "first", "--reason", "another", "--yes"]
+      const stays = /first was deleted by .*@.* at .*Z: asked to by a participant\. That word stays/
+      assert.match((yield* ran(...again, ...state)).lines.join("\n"), stays)
+      const shown = yield* ran("recordings", "show", "first", ...state)
+      assert.match(shown.lines.join("\n"), /deleted +\d{4}-.*Z by .*@.*: asked to by a participant/)
+      const unplayable = yield* ran("recordings", "play", "first", ...state)
+      assert.strictEqual(unplayable.code, 1)
+      assert.match(unplayable.lines.join(), /'first' was deleted: `ebb recordings audit` says/)
       const audit = yield* ran("recordings", "audit", ...state)
       assert.match(audit.lines.join("\n"), /first +room +.*@\S+ +asked to by a participant +[0-9a-f]{12}/)
       assert.notMatch((yield* ran("recordings", ...state)).lines.join("\n"), /first/)

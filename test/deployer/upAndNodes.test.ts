@@ -128,9 +128,10 @@ describe("ebb", () => {
     "recovers what a killed node left, without a node, and nothing of one that lives",
     () =>
       Effect.gen(function* () {
-        const cluster = yield* ebbCluster(1)
-        const [node] = yield* running(cluster)
+        const cluster = yield* ebbCluster(2)
         const room = yield* liveRoom(cluster, "room", { recordingId: "rec" })
+        const { nodeId } = yield* cluster.call("recording.get", { recordingId: "rec" })
+        const node = (yield* running(cluster)).find(({ instance }) => instance === nodeId)
         yield* untilTrue(() => room.sender.video.frames() > 50)
         const data = join(cluster.folder, "data")
         const recover = ran("recordings", "recover", data, "--state", cluster.folder, "--json")
@@ -139,13 +140,19 @@ describe("ebb", () => {
         assert.deepInclude(living.last, { type: "Result", recovered: 0, held: 1 })
 
         if (node?.state._tag === "Running") process.kill(node.state.pid, "SIGKILL")
-        yield* until(running(cluster), (left) => left.length === 0)
+        yield* until(running(cluster), (left) => left.length === 1)
+        const silent = yield* ran("recordings", "show", "rec", "--state", cluster.folder)
+        assert.strictEqual(silent.code, 1)
+        assert.match(silent.lines.join(), /'rec' does not answer: .*killed.* ask again in 18 s/)
+        const unsure = yield* ran("recordings", "give-up", data, "rec", "--reason", "old")
+        assert.strictEqual(unsure.code, 64)
+        assert.match(unsure.lines.join("\n"), /without --yes nothing is given up/)
         const first = yield* recover
         assert.deepInclude(first, { code: 0 })
         assert.deepInclude(jsonOf(first.lines[0] ?? ""), {
           type: "Recovered",
           recordingId: "rec",
-          nodeId: node?.instance
+          nodeId
         })
         assert.deepInclude((yield* recover).last, { recovered: 0, alreadyDone: 1 })
         assert.strictEqual((yield* ran("recordings", "recover", join(data, "no"))).code, 64)

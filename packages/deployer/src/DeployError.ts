@@ -300,9 +300,22 @@ export class NoResult extends Schema.TaggedError<NoResult>()("NoResult", {
         return `${name} is being computed: \`ebb recordings --watch\` says how far it is`
       case "Computed":
         return `${name} is computed, and there is no frame in it: there is nothing to play`
+      case "Deleted":
+        return `${name} was deleted: \`ebb recordings audit\` says by whom, when and why`
       default:
         return `${name} is ${this.state} and has no file: ${this.problem ?? "its node's log says why"}`
     }
+  }
+}
+
+/** Its owner is not heard: a node that was killed is known to be dead after its lease, and then the index speaks for it. */
+export class RecordingSilent extends Schema.TaggedError<RecordingSilent>()("RecordingSilent", {
+  recordingId: Schema.String,
+  problem: Schema.String
+}) {
+  readonly retry = "safe"
+  override get message() {
+    return `recording '${this.recordingId}' does not answer: its node may have just been killed, then ask again in 18 s (\`ebb nodes\` says when each was heard): ${this.problem}`
   }
 }
 

@@ -9,7 +9,7 @@ import * as Flag from "effect/cli/Flag"
 import { DeletionUnconfirmed } from "../DeployError.ts"
 import { paragraph } from "./help.ts"
 import { count, Output } from "./output.ts"
-import { recordingId } from "./playRecording.ts"
+import { recordingId, recordingNamed } from "./playRecording.ts"
 import { command, Ended } from "./root.ts"
 import { controlClient } from "./session.ts"
 
@@ -45,11 +45,20 @@ export const remove = Command.make(
     command(
       Effect.gen(function* () {
         const output = yield* Output
-        const { call } = yield* controlClient("deployer")
-        const known = yield* call("recording.get", { recordingId }, patience)
+        const client = yield* controlClient("deployer")
+        const known = yield* recordingNamed(client, recordingId, patience)
         if (!yes) return yield* new DeletionUnconfirmed({ recordingId, ...sizeOf(known) })
         const input = { recordingId, by: whoIAm(), reason }
-        const { journals, left } = yield* call("recording.delete", input, patience)
+        const { journals, left, recording } = yield* client.call("recording.delete", input, patience)
+        const { deleted } = recording
+        if (deleted !== undefined && (deleted.by !== input.by || deleted.reason !== input.reason)) {
+          const { at, by, reason } = deleted
+          const when = DateTime.formatIso(DateTime.makeUnsafe(at))
+          yield* output.line(
+            { type: "DeletedBefore", recordingId, at, by, reason },
+            `${recordingId} was deleted by ${by} at ${when}: ${reason}. That word stays`
+          )
+        }
         for (const { nodeId, problem } of left) {
           yield* output.line({ type: "Left", nodeId, problem }, `${nodeId} has not done its part: ${problem}`)
         }

@@ -3,12 +3,12 @@ import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import path from "node:path"
 import process from "node:process"
-import type { RecordingInfo } from "@ebb/media/protocol"
+import type { CallOptions, ControlClient, RecordingInfo } from "@ebb/media/protocol"
 import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import { NoResult, ResultElsewhere } from "../DeployError.ts"
+import { NoResult, RecordingSilent, ResultElsewhere } from "../DeployError.ts"
 import { isName, nameRule } from "../internal/names.ts"
 import { paragraph } from "./help.ts"
 import { Output } from "./output.ts"
@@ -20,6 +20,23 @@ export const recordingId = Argument.String("recording").pipe(
   Argument.filter(isName, () => nameRule),
   Argument.withDescription("The recording's id")
 )
+
+/** What is known of it, for a person who waits. */
+export const recordingNamed = (
+  { call }: Pick<ControlClient, "call">,
+  recordingId: string,
+  patience: CallOptions
+) =>
+  call("recording.get", { recordingId }, patience).pipe(
+    Effect.catchTag("NodeUnreachable", (error) =>
+      // That there is no cluster says the error itself.
+      Effect.fail(
+        error.target.startsWith("recording/")
+          ? new RecordingSilent({ recordingId, problem: error.message })
+          : error
+      )
+    )
+  )
 
 /** Where it is, or why it is nowhere yet. */
 const resultOf = ({ file, problem, recordingId, state }: RecordingInfo) =>
@@ -68,8 +85,9 @@ export const play = Command.make(
     command(
       Effect.gen(function* () {
         const output = yield* Output
-        const { call, patience } = yield* controlClient("control")
-        const recording = yield* call("recording.get", { recordingId }, patience)
+        const client = yield* controlClient("control")
+        const { call, patience } = client
+        const recording = yield* recordingNamed(client, recordingId, patience)
         const file = yield* resultOf(recording)
         const here = isHere(file, recording)
         const { files = [file] } = recording

@@ -93,7 +93,7 @@ export const fieldsOf = (
   recording: RecordingInfo,
   now: number
 ): ReadonlyArray<readonly [name: string, value: string]> => {
-  const { options = {}, paused, progress } = recording
+  const { deleted, options = {}, paused, progress } = recording
   const rows: ReadonlyArray<readonly [string, string | number | undefined]> = [
     ["recording", recording.recordingId],
     ["room", recording.roomId],
@@ -103,6 +103,7 @@ export const fieldsOf = (
     ["began", iso(recording.startedAt)],
     ["paused since", paused && `${iso(paused.at)}${paused.by === undefined ? "" : ` by ${paused.by}`}`],
     ["computed", recording.computedAt === undefined ? undefined : iso(recording.computedAt)],
+    ["deleted", deleted && `${iso(deleted.at)} by ${deleted.by}: ${deleted.reason}`],
     ["length", lengthOf(recording, now)],
     ["result", options.result],
     ["tracks", recording.tracks],

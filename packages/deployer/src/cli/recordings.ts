@@ -16,7 +16,7 @@ import { audit, remove } from "./deleteRecording.ts"
 import { paragraph } from "./help.ts"
 import { interrupts } from "./interrupts.ts"
 import { align, Output } from "./output.ts"
-import { play, recordingId } from "./playRecording.ts"
+import { play, recordingId, recordingNamed } from "./playRecording.ts"
 import { fieldsOf, lengthOf, newsOf, stateOf, watchTable } from "./recordingView.ts"
 import { command, Ended, exitCodes, root } from "./root.ts"
 import { controlClient, theCluster } from "./session.ts"
@@ -115,8 +115,8 @@ const show = Command.make("show", { recordingId }, ({ recordingId }) =>
   command(
     Effect.gen(function* () {
       const output = yield* Output
-      const { call, patience } = yield* controlClient("control")
-      const recording = yield* call("recording.get", { recordingId }, patience)
+      const client = yield* controlClient("control")
+      const recording = yield* recordingNamed(client, recordingId, client.patience)
       const now = yield* Clock.currentTimeMillis
       yield* output.line({ type: "Recording", ...recording }, align(fieldsOf(recording, now)).join("\n"))
       yield* output.result({ outcome: "ok" }, undefined)

@@ -94,9 +94,11 @@ const unwanted = values["give-up"]
 if (unwanted !== undefined) {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(unwanted)) usage(`'${unwanted}' is not a recording's id`)
   if (!values.reason?.trim() || values.reason.length > 1024)
-    usage("--give-up wants a --reason of 1 to 1024 letters")
+    usage("--reason is 1 to 1024 letters: why it is given up")
   if (!values.yes) {
-    usage(`--give-up wants --yes: no node will try recording '${unwanted}' again; its journal is kept`)
+    usage(
+      `without --yes nothing is given up: no node would try recording '${unwanted}' again; its journal is kept`
+    )
   }
 }
 const env = (name: string) => process.env[name] || undefined
