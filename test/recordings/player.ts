@@ -62,10 +62,15 @@ const play = async (page: Page, { file, picture, seekToMs }: PlayOptions): Promi
     canvas.width = 24
     canvas.height = 16
     const context = canvas.getContext("2d")
-    context?.drawImage(video, 0, 0, canvas.width, canvas.height)
-    const points = context?.getImageData(0, 0, canvas.width, canvas.height).data ?? []
     const colours = new Set<string>()
-    for (let at = 0; at < points.length; at += 4) colours.add(points.slice(at, at + 3).join())
+    // It has sought when the frame is decoded; where the processor is busy it is painted later. One that never is has one colour.
+    for (let paints = 0; colours.size <= 1 && paints < 300; paints++) {
+      await new Promise(requestAnimationFrame)
+      context?.drawImage(video, 0, 0, canvas.width, canvas.height)
+      const points = context?.getImageData(0, 0, canvas.width, canvas.height).data ?? []
+      colours.clear()
+      for (let at = 0; at < points.length; at += 4) colours.add(points.slice(at, at + 3).join())
+    }
     return {
       durationMs: video.duration * 1000,
       width: video.videoWidth,
