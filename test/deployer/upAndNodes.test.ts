@@ -141,6 +141,7 @@ describe("ebb", () => {
 
         if (node?.state._tag === "Running") process.kill(node.state.pid, "SIGKILL")
         yield* until(running(cluster), (left) => left.length === 1)
+        yield* saysJson(cluster.up, "Node", { instance: nodeId, recover: data })
         const silent = yield* ran("recordings", "show", "rec", "--state", cluster.folder)
         assert.strictEqual(silent.code, 1)
         assert.match(silent.lines.join(), /'rec' does not answer: .*killed.* ask again in 18 s/)

@@ -224,7 +224,12 @@ const startNodes = Effect.fnUntraced(function* (
 })
 
 /** A member's news; of one that did not come up also what its log ends with. */
-const tell = Effect.fnUntraced(function* (member: Member, text: string, served: ReadonlySet<string>) {
+const tell = Effect.fnUntraced(function* (
+  { dataDir }: ClaimedCluster,
+  member: Member,
+  text: string,
+  served: ReadonlySet<string>
+) {
   const output = yield* Output
   const { log } = member
   if (neverServed(member, served)) {
@@ -237,9 +242,10 @@ const tell = Effect.fnUntraced(function* (member: Member, text: string, served: 
       ].join("\n")
     )
   }
+  if (!endedBadly(member)) return yield* output.line({ type: "Node", ...jsonOf(member), log }, text)
   yield* output.line(
-    { type: "Node", ...jsonOf(member), log },
-    endedBadly(member) ? `${text}; its output is in ${log}` : text
+    { type: "Node", ...jsonOf(member), log, recover: dataDir },
+    `${text}; its output is in ${log}. What it recorded and had not computed, \`ebb recordings recover ${dataDir}\` computes`
   )
 })
 
@@ -301,7 +307,7 @@ const follow = Effect.fnUntraced(function* (
     for (const { instance, life } of all) if (life !== undefined && life !== "Starting") served.add(instance)
     for (const { member, text } of news(before, all)) {
       ours.add(member.instance)
-      yield* tell(member, text, served)
+      yield* tell(cluster, member, text, served)
     }
     before = byName(all)
     const living = all.filter(isAlive)
