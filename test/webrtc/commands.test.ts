@@ -1,5 +1,5 @@
 /** The way in for browsers by NATS commands, and whom a token lets in. */
-import { generateKeyPairSync } from "node:crypto"
+import { createHmac, generateKeyPairSync } from "node:crypto"
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { expect, it } from "@effect/vitest"
@@ -306,9 +306,10 @@ it.live("keys are changed by having both: a file with a public key beside a secr
       yield* cluster.call("webrtc.open", { ...inRoom, token })
     }
     // The public key is no secret: whoever signs with it as with one is not let in.
-    const forged = yield* Effect.promise(() =>
-      signToken(claims, publicKey.export({ type: "spki", format: "der" }).toString("base64url"))
-    )
+    const [, said = ""] = (yield* Effect.promise(() => signToken(claims, tokenSecret))).split(".")
+    const signed = `${Buffer.from('{"alg":"HS256"}').toString("base64url")}.${said}`
+    const asSecret = publicKey.export({ type: "spki", format: "pem" })
+    const forged = `${signed}.${createHmac("sha256", asSecret).update(signed).digest("base64url")}`
     expect(yield* refusal(cluster.call("webrtc.open", { ...inRoom, token: forged }))).toEqual([
       "TokenRefused",
       "signature"
