@@ -35,7 +35,7 @@ const adopt = Effect.fnUntraced(function* (
       ActorSystem.layer({ cluster: "test", nodeId: "n" }).pipe(Layer.provide(bus.layer("n"))),
       RecordingStore.folder(path.join(dataDir, "results")),
       Layer.mock(RecordingIndex, {
-        find: () => Effect.undefined,
+        deletedBy: () => Effect.undefined,
         publish: options.publish,
         adopting: () => Effect.void,
         describe: () => assert.fail("not asked for")
