@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as fs from "node:fs"
@@ -101,6 +102,7 @@ export const make = Effect.fnUntraced(function* (
   options: JournalThreadOptions = {}
 ): Effect.fn.Return<JournalThread, never, Scope.Scope> {
   const clock = yield* Clock.Clock
+  const scope = yield* Effect.scope
   const queueBytes = roundedQueueBytes(options.queueBytes ?? defaultQueueBytes)
   const memory = makeQueueMemory(queueBytes)
   const input = makeQueueInput(memory)
@@ -229,16 +231,29 @@ export const make = Effect.fnUntraced(function* (
       putOrOwe(of, entryKind.begin, fd)
       return Effect.succeed(of)
     })
+  const release = (of: Attached) =>
+    Effect.sync(() => {
+      putOrOwe(of, entryKind.end, 0)
+      of.isOver = true
+      pay(of)
+    }).pipe(Effect.andThen(Effect.ignore(attempt("close", of.path, () => close(of.fd)))))
+  /** What the disk refuses to this moment, gaps and the seal, is tried for as long as this process lives: nobody else knows of it. */
+  const releaseLater = (of: Attached) =>
+    writtenOf(of).pipe(
+      Effect.retry({
+        schedule: Schedule.spaced("1 second"),
+        while: (error) => error._tag === "RecordingStorageError"
+      }),
+      Effect.ignore,
+      Effect.andThen(release(of)),
+      Effect.forkIn(scope),
+      Effect.asVoid
+    )
   const end = (of: Attached) =>
-    Effect.ignore(writtenOf(of)).pipe(
-      Effect.andThen(
-        Effect.sync(() => {
-          putOrOwe(of, entryKind.end, 0)
-          of.isOver = true
-          pay(of)
-        })
-      ),
-      Effect.andThen(Effect.ignore(attempt("close", of.path, () => close(of.fd)))),
+    Effect.matchEffect(writtenOf(of), {
+      onSuccess: () => release(of),
+      onFailure: () => releaseLater(of)
+    }).pipe(
       // Its own fiber: the disk may need longer than the scope may wait.
       Effect.forkDetach,
       Effect.flatMap(Fiber.join),

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as JournalThread from "../../src/recording/JournalThread.ts"
 import * as JournalWriter from "../../src/recording/JournalWriter.ts"
 import { readManifest } from "../../src/recording/Manifest.ts"
 import { aManifest, opusTrack, readAll, temporaryFolder, vp8Track } from "./fixtures.ts"
@@ -127,6 +129,31 @@ describe("JournalWriter", () => {
         (yield* readAll(folder)).records.map((record) => record._tag),
         ["Anchor", "Track", "Gap", "Seal"]
       )
+    })
+  )
+
+  it.live("tells what a full disk cost also when its recording has been given up before there is room", () =>
+    Effect.gen(function* () {
+      const folder = path.join(yield* temporaryFolder, "rec")
+      const thread = yield* JournalThread.make()
+      const restore = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const writer = yield* JournalWriter.make({ folder, manifest: aManifest(), thread })
+          const audio = writer.track(opusTrack())
+          yield* writer.written
+          const restore = refuseWrites({ afterBytes: 5, file: path.join(folder, "journal.ebbj") })
+          for (let i = 0; i < 10; i++) writer.rtp(audio, new Uint8Array(100))
+          yield* Effect.flip(writer.seal("stopped"))
+          return restore
+        })
+      )
+      restore()
+      const { records } = yield* Effect.repeat(readAll(folder), {
+        until: ({ records }) => records.at(-1)?._tag === "Seal",
+        schedule: Schedule.spaced("50 millis")
+      })
+      const gap = records.find((record) => record._tag === "Gap")
+      assert.deepStrictEqual(gap?.gap, { packets: 10, reason: "EFBIG" })
     })
   )
 })
