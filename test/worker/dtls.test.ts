@@ -1,8 +1,9 @@
 // The one thing of the worker that nothing but a browser exercises: the DTLS handshake, in both roles. A worker built on a
 // distribution's OpenSSL can pass every other check and die at exactly this (tools/worker/recipe/CMakeLists.txt says why).
 import { createWorker, type types } from "mediasoup"
-import { chromium, type Browser, type Page } from "playwright-core"
+import type { Browser, Page } from "playwright-core"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { launchChromium } from "../support/browser/chromium.ts"
 
 const loopback = { protocol: "udp", ip: "127.0.0.1" } as const
 
@@ -17,22 +18,7 @@ beforeAll(async () => {
   router = await worker.createRouter({
     mediaCodecs: [{ kind: "video", mimeType: "video/VP8", clockRate: 90_000 }]
   })
-  browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--headless=new",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--use-fake-device-for-media-stream",
-      "--use-fake-ui-for-media-stream",
-      "--disable-features=WebRtcHideLocalIpsWithMdns"
-    ]
-  })
+  browser = await launchChromium()
 })
 
 afterAll(async () => {

@@ -17,8 +17,9 @@ import { signToken } from "@ebb/media/token"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { join } from "node:path"
-import { type Browser, chromium } from "playwright-core"
+import type { Browser } from "playwright-core"
 import { rolldown } from "rolldown"
+import { launchChromium } from "./chromium.ts"
 import type { PagePeer, Picture, SendVideo } from "./page.ts"
 
 export const tokenSecret = "a-secret-of-the-tests-and-of-nothing-else"
@@ -32,27 +33,8 @@ export const tokenFor = (
   can: ReadonlyArray<"audio" | "video" | "data"> = ["audio", "video", "data"]
 ) => Effect.promise(() => signToken({ roomId, peerId, can }, tokenSecret))
 
-/** Headless, with a camera and a microphone of its own making. */
 export const openBrowser: Effect.Effect<Browser, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.promise(() =>
-    chromium.launch({
-      executablePath: "/usr/bin/chromium",
-      args: [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        "--disable-features=WebRtcHideLocalIpsWithMdns",
-        "--autoplay-policy=no-user-gesture-required"
-      ]
-    })
-  ),
+  Effect.promise(launchChromium),
   (browser) => Effect.promise(() => browser.close())
 )
 
